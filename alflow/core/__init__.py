@@ -1,0 +1,1 @@
+"""The nouns of alflow. Needs numpy only; everything else builds on it."""

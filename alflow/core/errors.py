@@ -1,0 +1,146 @@
+"""What can go wrong, as a tree in which catching any node is meaningful.
+
+    AlflowError
+    ├── SettingsError        the user's file or arguments
+    ├── SiteError            scheduler, worker pools, programs on this machine
+    ├── PluginError          an installed plug-in that cannot be found or used
+    ├── StoreError           the database
+    │   ├── NotAnAlflowStore     a database of something else, or not a database
+    │   ├── SchemaMismatch       written by a newer alflow
+    │   ├── LeaseHeld            another manager runs this campaign
+    │   └── CampaignChanged      the campaign file no longer matches the database
+    └── CampaignStopped      the loop ended with work left (budget of failures, ...)
+
+A failed calculation on a worker is not an exception: it is a `Failure` value
+(`alflow.core.labels`). Any exception outside this tree is a bug in alflow.
+
+A message has up to four parts: where, what, the consequence, and what to type next. `code`
+is stable; `alflow explain CODE` expands it.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class AlflowError(Exception):
+    """Base of every error that alflow raises on purpose.
+
+    Attributes:
+        code: Stable identifier, `AL` and three digits.
+        consequence: What did or did not happen because of it, a sentence.
+        next_step: A command to type or a thing to do, or an empty string.
+    """
+
+    exit_code: ClassVar[int] = 2
+    default_code: ClassVar[str] = "AL100"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        consequence: str = "",
+        next_step: str = "",
+    ) -> None:
+        """Keep the parts of the message; `str(error)` joins them."""
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.consequence = consequence
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        """The message as a user sees it, without the code."""
+        return "\n".join(
+            part for part in (self.message, self.consequence, self.next_step) if part
+        )
+
+
+class SettingsError(AlflowError):
+    """A campaign file or an argument asks for something that cannot be."""
+
+    default_code = "AL101"
+
+
+class SiteError(AlflowError):
+    """This machine, its scheduler or a program on it does not do what is needed."""
+
+    default_code = "AL200"
+
+
+class PluginError(AlflowError):
+    """A plug-in is not installed, or does not keep its contract."""
+
+    default_code = "AL220"
+
+
+class StoreError(AlflowError):
+    """The database cannot be used as asked."""
+
+    default_code = "AL300"
+
+
+class NotAnAlflowStore(StoreError):
+    """The file or database exists and is not an alflow store."""
+
+    default_code = "AL302"
+
+
+class SchemaMismatch(StoreError):
+    """The store was written by an alflow that is newer than this one."""
+
+    default_code = "AL303"
+
+
+class LeaseHeld(StoreError):
+    """Another manager holds this campaign."""
+
+    exit_code = 4
+    default_code = "AL310"
+
+
+class CampaignChanged(StoreError):
+    """The campaign file differs from what the store was started with."""
+
+    default_code = "AL301"
+
+
+class CampaignStopped(AlflowError):
+    """The loop cannot go on and has work left."""
+
+    exit_code = 3
+    default_code = "AL400"
+
+
+EXPLANATIONS: dict[str, str] = {
+    "AL100": "A problem that has no more specific code.",
+    "AL101": "A setting has a value that cannot be used. The message names it and the rule.",
+    "AL102": "The campaign file has problems. All of them are listed at once, each with file, "
+    "line and column. Nothing is started until all are mended.",
+    "AL103": "A file or directory cannot be read or written.",
+    "AL110": "A structure is malformed: shapes disagree, or a number is not finite.",
+    "AL120": "A chemical symbol is not an element.",
+    "AL121": "A physical quantity is outside of what is stable or sensible for this system. "
+    "Where overriding makes sense, the message names the setting that does it.",
+    "AL200": "The site (worker pools, scheduler, programs) is not usable as configured.",
+    "AL201": "A program or library that the campaign needs is not installed here.",
+    "AL220": "A plug-in is unknown, or could not be imported.",
+    "AL300": "The database could not be opened, read or written.",
+    "AL301": "The campaign file differs from the settings in the database. Settings that change "
+    "what stored numbers mean (level of theory, seed, elements) cannot change; start a new "
+    "campaign for them.",
+    "AL302": "The file is not an alflow database. Nothing in it was touched.",
+    "AL303": "The database was written by a newer alflow. Upgrade alflow to open it.",
+    "AL310": "Another process runs this campaign. Only one manager may write to a campaign.",
+    "AL400": "The campaign stopped with work left. The message says why and how to go on.",
+    "AL420": "A task kind failed too often. The message names the tasks; their logs have "
+    "the cause.",
+}
+"""One paragraph for every code; shown by `alflow explain CODE`."""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is spelt most like `word`, or None if none is close."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None

@@ -1,0 +1,164 @@
+"""The plug-in points: what each kind of plug-in must do, in one verb each.
+
+A plug-in is a frozen pydantic settings class with `kind: Literal["name"]` and a method
+`create()` that imports and returns the implementation. It is found by entry point, for example
+
+    [project.entry-points."alflow.samplers"]
+    nemd = "alflow.samplers.nemd:NemdSettings"
+
+so that `alflow check` and `alflow --help` import neither torch nor pyscf.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from alflow.core.batches import LabelledStructure
+from alflow.core.labels import Failure, Label
+from alflow.core.sampling import Candidate, Gate, Selection, Trajectory
+from alflow.core.structures import Structure
+from alflow.core.tasks import AttemptRef, TaskSpec
+
+
+@runtime_checkable
+class Builder(Protocol):
+    """Makes starting structures."""
+
+    def build(self, rng: np.random.Generator, count: int) -> list[Structure]:
+        """Build `count` structures; the same generator state gives the same ones."""
+        ...
+
+
+@runtime_checkable
+class Labeler(Protocol):
+    """Turns a structure into a label by a first-principles method.
+
+    Runs in a worker. A calculation that does not converge is an answer, not an exception: it
+    comes back as a `Failure`, so that the loop can count it, retry it or give it up.
+    """
+
+    def label(self, structure: Structure) -> Label | Failure:
+        """Compute energy and, if the level has them, forces of one structure."""
+        ...
+
+    def version(self) -> str:
+        """Name and version of the program; recorded on each label."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Explores with an ensemble and stops each trajectory by itself."""
+
+    def sample(
+        self, starts: Sequence[Structure], potential: Any, gate: Gate, seed: int
+    ) -> list[Trajectory]:
+        """Run one trajectory from each start; `potential` is an `alflow.models.Potential`."""
+        ...
+
+
+@runtime_checkable
+class AcquisitionRule(Protocol):
+    """Decides which candidates are worth a label. Pure."""
+
+    def gate(self, generation: int) -> Gate:
+        """The gate that samplers use with this generation of the ensemble."""
+        ...
+
+    def select(self, candidates: Sequence[Candidate], budget: int, seed: int) -> Selection:
+        """Give every candidate a verdict; at most `budget` are selected."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Fits an ensemble to labelled structures."""
+
+    def train(
+        self,
+        data: Sequence[LabelledStructure],
+        seed: int,
+        initial: bytes | None,
+        progress: Callable[[Mapping[str, float]], None],
+    ) -> "TrainingResult":
+        """Train all members; `initial` are the weights of the parent generation or None."""
+        ...
+
+
+@runtime_checkable
+class TrainingResult(Protocol):
+    """What training hands back.
+
+    Attributes:
+        weights: Bytes of a safetensors file with all members.
+        members: For each member: seed, best_epoch, and metrics on its hold-out.
+        epochs: For each epoch: metrics, by name.
+    """
+
+    weights: bytes
+    members: list[dict[str, Any]]
+    epochs: list[dict[str, float]]
+
+
+@runtime_checkable
+class TaskContext(Protocol):
+    """What a task body may do to the world."""
+
+    def blob(self, sha256: str) -> bytes:
+        """Content of an input blob, its checksum verified."""
+        ...
+
+    def output(self, name: str, content: bytes) -> None:
+        """Write a named output file of this attempt."""
+        ...
+
+    def done_items(self) -> frozenset[str]:
+        """Items of this task that this or an earlier attempt has committed."""
+        ...
+
+    def commit_item(self, item: str, result: Mapping[str, Any]) -> None:
+        """Commit one item of a batch durably; it is never computed again."""
+        ...
+
+    def progress(self, values: Mapping[str, Any]) -> None:
+        """Tell how far the task is (JSON-like); cheap, lossy."""
+        ...
+
+
+@runtime_checkable
+class TaskBody(Protocol):
+    """The code of one task kind, found by entry point in the group `alflow.tasks`."""
+
+    def __call__(self, spec: TaskSpec, context: TaskContext) -> Mapping[str, Any] | Failure:
+        """Do the work; return small JSON-like values or why there are none."""
+        ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Hands attempts to workers. Truth is in the attempt's files; an executor only wakes."""
+
+    def start(self) -> None:
+        """Bring up the workers."""
+        ...
+
+    def submit(self, attempt: AttemptRef) -> None:
+        """Queue an attempt whose spec is on disk."""
+        ...
+
+    def slots(self) -> Mapping[str, int]:
+        """Number of workers that can run each task kind at the same time."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when some attempt may have ended, or after `timeout_s`."""
+        ...
+
+    def lost(self) -> Sequence[tuple[AttemptRef, Failure]]:
+        """Attempts that the executor knows to have ended without a result, each told once."""
+        ...
+
+    def close(self, *, cancel: bool) -> None:
+        """Take the workers down; with `cancel` running attempts are killed first."""
+        ...

@@ -1,0 +1,1 @@
+"""Interatomic potentials: what samplers and training see, and the families that provide it."""

@@ -1,0 +1,40 @@
+"""Task `sample`: trajectories of one generation of the ensemble, each from a start of its own.
+
+Settings: `builders`, `count` (replicas), `sample` (sampler settings), `gate`.
+Input: `weights`. Output file: `trajectories` (see `alflow.tasks.trajectories`).
+Values: `n_flagged`, number of trajectories that ended at a flagged frame.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alflow import registry
+from alflow.core.protocols import Sampler, TaskContext
+from alflow.core.sampling import Gate, StopReason
+from alflow.core.seeds import child_seed
+from alflow.core.tasks import TaskSpec
+from alflow.models.loading import load_potential
+from alflow.tasks.building import build_structures
+from alflow.tasks.trajectories import pack_trajectories
+
+
+def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
+    """Build starting structures and run the sampler from them."""
+    settings = spec.settings
+    built = build_structures(
+        settings["builders"], settings["count"], child_seed(spec.seed, "starts")
+    )
+    sampler: Sampler = (
+        registry.find("samplers", settings["sample"]["kind"])
+        .model_validate(settings["sample"])
+        .create()
+    )
+    trajectories = sampler.sample(
+        [item.structure for item in built],
+        load_potential(context.blob(spec.inputs["weights"])),
+        Gate.from_json(settings["gate"]),
+        child_seed(spec.seed, "trajectories"),
+    )
+    sources = [item.builder for item in built]
+    context.output("trajectories", pack_trajectories(trajectories, sources))
+    return {"n_flagged": sum(t.stop_reason is StopReason.FLAGGED for t in trajectories)}
