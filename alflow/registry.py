@@ -16,7 +16,6 @@ POINTS = (
     "acquisition",
     "labelers",
     "tasks",
-    "validation",
 )
 """Kinds of plug-in; the entry-point group of each is `alflow.<point>`."""
 
@@ -47,7 +46,8 @@ def available(point: str) -> dict[str, EntryPoint]:
     if point not in POINTS:
         hint = closest(point, POINTS)
         raise PluginError(
-            f"there is no plug-in kind {point!r}" + (f"; did you mean {hint!r}?" if hint else ""),
+            f"there is no plug-in kind {point!r}"
+            + (f"; did you mean {hint!r}?" if hint else ""),
             next_step=f"known kinds: {', '.join(POINTS)}",
         )
     found = sorted(entry_points(group=f"alflow.{point}"), key=lambda entry: entry.name)

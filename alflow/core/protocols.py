@@ -81,8 +81,11 @@ class Trainer(Protocol):
         seed: int,
         initial: bytes | None,
         progress: Callable[[Mapping[str, float]], None],
-    ) -> "TrainingResult":
-        """Train all members; `initial` are the weights of the parent generation or None."""
+    ) -> "TrainingResult | Failure":
+        """Train all members; `initial` are the weights of the parent generation or None.
+
+        Numbers that stay non-finite come back as a `Failure` of kind `diverged`.
+        """
         ...
 
 

@@ -60,7 +60,10 @@ class Batch:
     ) -> "Batch":
         """Flatten structures, in order."""
         sizes = torch.tensor([s.n_atoms for s in structures])
-        cells = [torch.zeros(3, 3) if s.cell is None else torch.tensor(s.cell) for s in structures]
+        cells = [
+            torch.zeros(3, 3) if s.cell is None else torch.tensor(s.cell)
+            for s in structures
+        ]
         return cls(
             torch.cat([torch.tensor(s.positions) for s in structures]).to(device, dtype),
             torch.cat([torch.tensor(s.numbers) for s in structures]).to(device, torch.long),
@@ -113,7 +116,8 @@ class Evaluation:
         """Norm over x, y, z of the std of the force over members [eV/Å], (atoms,)."""
         if self.member_forces is None:
             raise ValueError("the evaluation was made without forces of the members")
-        return self.member_forces.std(dim=0, correction=0).norm(dim=-1)
+        spread: Tensor = self.member_forces.std(dim=0, correction=0).norm(dim=-1)
+        return spread
 
 
 @runtime_checkable
@@ -134,7 +138,9 @@ class Potential(Protocol):
     dtype: torch.dtype
     device: torch.device
 
-    def evaluate(self, batch: Batch, pairs: Pairs, *, forces: Forces = "mean") -> Evaluation:
+    def evaluate(
+        self, batch: Batch, pairs: Pairs, *, forces: Forces = "mean"
+    ) -> Evaluation:
         """Energies of all members and the forces asked for. `pairs` may reach beyond the cutoff."""
         ...
 

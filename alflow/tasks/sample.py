@@ -2,7 +2,8 @@
 
 Settings: `builders`, `count` (replicas), `sample` (sampler settings), `gate`.
 Input: `weights`. Output file: `trajectories` (see `alflow.tasks.trajectories`).
-Values: `n_flagged`, number of trajectories that ended at a flagged frame.
+Values: how many trajectories there were, were flagged, finished and became unphysical; the time
+simulated in all and in the longest one [ps].
 """
 
 from collections.abc import Mapping
@@ -37,4 +38,12 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     )
     sources = [item.builder for item in built]
     context.output("trajectories", pack_trajectories(trajectories, sources))
-    return {"n_flagged": sum(t.stop_reason is StopReason.FLAGGED for t in trajectories)}
+    reasons = [trajectory.stop_reason for trajectory in trajectories]
+    return {
+        "n_trajectories": len(reasons),
+        "n_flagged": reasons.count(StopReason.FLAGGED),
+        "n_finished": reasons.count(StopReason.FINISHED),
+        "n_unphysical": sum(reason.is_unphysical for reason in reasons),
+        "simulated_ps": sum(trajectory.time_fs for trajectory in trajectories) / 1000,
+        "longest_ps": max(trajectory.time_fs for trajectory in trajectories) / 1000,
+    }

@@ -1,0 +1,1 @@
+"""Acquisition rules: which candidates are worth a label."""

@@ -1,0 +1,1 @@
+"""Builders: starting structures, drawn at random from a generator and nothing else."""

@@ -1,0 +1,1 @@
+"""The command line. All printing of alflow is here; heavy modules are imported in commands."""

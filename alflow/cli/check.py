@@ -1,0 +1,174 @@
+"""`alflow check`: is this campaign ready to run on this machine?"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import ceil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alflow import registry
+from alflow.cli import themes
+from alflow.cli.terminal import JsonFlag, Listing, emit_json, emit_listing, talk
+from alflow.config.campaign import CampaignSettings
+from alflow.config.layout import plugin_sections
+from alflow.config.loading import load_campaign
+from alflow.config.problems import CampaignFileError, dotted
+from alflow.config.resolution import resolved
+from alflow.core.errors import AlflowError, SettingsError
+
+PROGRAMS = {"pyscf": "pyscf", "ani": "torch"}
+"""Python package that a plug-in needs, by the plug-in's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table.
+
+    Attributes:
+        subject: What was looked at.
+        is_ok: Whether it is as it should be.
+        detail: What was found.
+    """
+
+    subject: str
+    is_ok: bool
+    detail: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this theme."""
+    app.command(rich_help_panel=themes.START)(check)
+
+
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Campaign file.", show_default=False),
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Site: a name, or the path of a site file.")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of campaign files.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a campaign file, its plug-ins, programs, site and database; start nothing."""
+    if schema:
+        from alflow.config.schema import json_schema
+
+        emit_json(json_schema())
+        return
+    if file is None:
+        raise typer.BadParameter("needs a campaign file")
+    try:
+        settings = load_campaign(file)
+    except CampaignFileError as error:
+        if as_json:
+            emit_json([problem.to_json() for problem in error.problems])
+            raise typer.Exit(error.exit_code) from error
+        raise
+    findings = look(settings, site)
+    _tell(findings, as_json=as_json)
+    failed = [finding.subject for finding in findings if not finding.is_ok]
+    if failed:
+        raise SettingsError(
+            f"{file} cannot run here: {', '.join(failed)}",
+            code="AL201",
+            consequence="Nothing was started.",
+        )
+    talk(f"Ready. Next: alflow run {file}")
+
+
+def look(settings: CampaignSettings, site: str | None) -> list[Finding]:
+    """Everything that the table shows, worst news included."""
+    findings = [Finding("settings", True, f"campaign {settings.name!r}, no problems")]
+    findings += _plugins_and_programs(settings)
+    if site is not None:
+        findings.append(_site(site))
+    findings.append(_database(settings))
+    findings.append(Finding("iteration 0", True, first_iteration(settings)))
+    return findings
+
+
+def first_iteration(settings: CampaignSettings) -> str:
+    """What the first iteration will do, in numbers."""
+    n_test = settings.test.count if settings.test is not None else 0
+    n_labels = settings.loop.bootstrap + n_test
+    n_tasks = ceil(n_labels / settings.label.batch_size)
+    members = getattr(settings.model, "members", None)
+    ensemble = f"an ensemble of {members}" if members else "an ensemble"
+    return (
+        f"{n_labels} labels ({settings.loop.bootstrap} bootstrap, {n_test} test) "
+        f"in {n_tasks} tasks, then training of {ensemble}"
+    )
+
+
+def _plugins_and_programs(settings: CampaignSettings) -> list[Finding]:
+    sections: dict[tuple[str, str], str] = {}
+    for path, mark, raw in plugin_sections(resolved(settings)):
+        sections.setdefault((mark.point, str(raw["kind"])), dotted(path))
+    findings = []
+    programs: dict[str, str] = {}
+    for (point, kind), place in sections.items():
+        findings.append(Finding(place, True, f"{kind} from {_origin(point, kind)}"))
+        if kind in PROGRAMS:
+            programs.setdefault(PROGRAMS[kind], kind)
+    for program, kind in programs.items():
+        is_there = find_spec(program) is not None
+        detail = f"{'found' if is_there else 'not installed'}; {kind} needs it"
+        findings.append(Finding(f"program {program}", is_there, detail))
+    return findings
+
+
+def _origin(point: str, kind: str) -> str:
+    entry = registry.available(point).get(kind)
+    return (
+        f"{entry.dist.name} {entry.dist.version}"
+        if entry and entry.dist
+        else "this session"
+    )
+
+
+def _site(site: str) -> Finding:
+    from alflow.execution.sites import load_site
+
+    try:
+        loaded = load_site(site)
+    except AlflowError as error:
+        return Finding("site", False, error.message)
+    pools = ", ".join(f"{pool.label}: {pool.workers}" for pool in loaded.distinct_pools())
+    return Finding("site", True, f"{loaded.name} (workers {pools})")
+
+
+def _database(settings: CampaignSettings) -> Finding:
+    """The state of the database that `alflow run` would use, if it is there."""
+    path = Path(f"{settings.name}.db")
+    if not path.exists():
+        return Finding("database", True, f"{path} does not exist yet; run makes it")
+    from alflow.store.opening import open_store
+
+    try:
+        with open_store(path, read_only=True) as store:
+            campaign = store.campaign_or_none()
+    except AlflowError as error:
+        return Finding("database", False, error.message)
+    if campaign is None:
+        return Finding("database", True, f"{path} is empty")
+    return Finding(
+        "database", True, f"{path}: campaign {campaign.name!r}, {campaign.state}"
+    )
+
+
+def _tell(findings: list[Finding], *, as_json: bool) -> None:
+    rows: list[tuple[Any, ...]] = [
+        ("ok" if finding.is_ok else "FAIL", finding.subject, finding.detail)
+        for finding in findings
+    ]
+    listing = Listing(("", "what", "found"), rows)
+    if as_json:
+        emit_json([dict(zip(("state", "what", "found"), row, strict=True)) for row in rows])
+    else:
+        emit_listing(listing)

@@ -1,0 +1,101 @@
+"""Which database a command means, and how it is opened."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alflow.core.errors import SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from alflow.store.store import Store
+
+VARIABLE = "ALFLOW_DB"
+
+DbArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DB]",
+        help="Database file or URL. Default: $ALFLOW_DB, else the one *.db in this folder.",
+        show_default=False,
+    ),
+]
+DbOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="DB",
+        help="Database file or URL. Default: $ALFLOW_DB, else the one *.db in this folder.",
+        show_default=False,
+    ),
+]
+
+
+def find_database(given: str | None) -> str:
+    """The database that is meant: what was given, else $ALFLOW_DB, else the only one here.
+
+    Args:
+        given: File, URL, or a folder with one database in it.
+
+    Raises:
+        SettingsError: If there is none, or more than one to choose from.
+    """
+    meant = given or os.environ.get(VARIABLE)
+    if meant and ("://" in meant or not Path(meant).is_dir()):
+        return meant
+    folder = Path(meant) if meant else Path()
+    where = f"the folder {meant}" if meant else "this folder"
+    found = sorted(str(path) for path in folder.glob("*.db"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise SettingsError(
+            f"there is no database (*.db) in {where}",
+            code="AL103",
+            next_step=f"name one, set {VARIABLE}, or start one: alflow run campaign.yaml",
+        )
+    raise SettingsError(
+        f"there are {len(found)} databases in {where}: {', '.join(found)}",
+        code="AL103",
+        next_step=f"say which one, for example {found[0]}",
+    )
+
+
+@contextmanager
+def reading(given: str | None) -> "Iterator[Store]":
+    """The store that is meant, opened for reading only.
+
+    Raises:
+        SettingsError: If it is not clear which one is meant.
+        StoreError: If it cannot be opened.
+    """
+    with _opened(given, read_only=True) as store:
+        yield store
+
+
+@contextmanager
+def writing(given: str | None) -> "Iterator[Store]":
+    """The store that is meant, opened for writing; it must exist.
+
+    Raises:
+        SettingsError: If it is not clear which one is meant.
+        StoreError: If it cannot be opened.
+    """
+    with _opened(given, read_only=False) as store:
+        yield store
+
+
+@contextmanager
+def _opened(given: str | None, *, read_only: bool) -> "Iterator[Store]":
+    from alflow.store.opening import open_store
+
+    url = find_database(given)
+    if "://" not in url and not Path(url).exists():
+        raise StoreError(
+            f"there is no database {url}", next_step="start one: alflow run campaign.yaml"
+        )
+    with open_store(url, read_only=read_only) as store:
+        yield store

@@ -1,0 +1,158 @@
+"""`alflow ls` and `alflow show`: what is in a campaign, and where it came from."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from alflow.cli import themes
+from alflow.cli.database import DbArgument, DbOption, reading
+from alflow.cli.moments import utc
+from alflow.cli.terminal import (
+    CsvFlag,
+    Format,
+    JsonFlag,
+    Listing,
+    cell,
+    chosen_format,
+    emit,
+    emit_json,
+    emit_listing,
+    talk,
+)
+
+_PREFIXES = {
+    "structure": "s-",
+    "parent": "s-",
+    "start": "s-",
+    "task": "t-",
+    "label": "l-",
+    "iteration": "i",
+    "generation": "g",
+    "sampled_with": "g",
+    "snapshot": "d",
+}
+"""Name of a column or key to the prefix of the object that its number names."""
+_OWN_PREFIX = {
+    "labels": "l-",
+    "structures": "s-",
+    "tasks": "t-",
+    "structure": "s-",
+    "task": "t-",
+    "label": "l-",
+}
+_NUMBER_PREFIX = {"iterations": "i", "iteration": "i", "snapshot": "d"}
+_MOMENTS = frozenset({"started", "ended", "published", "trained", "created"})
+_DIGESTS = frozenset({"hash", "snapshot", "weights", "digest", "content_sha"})
+_SHORT_DIGEST = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this theme."""
+    app.command("ls", rich_help_panel=themes.LOOK)(list_rows)
+    app.command(rich_help_panel=themes.LOOK)(show)
+
+
+def list_rows(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="iterations, generations, tasks, attempts, structures, candidates or failures."
+        ),
+    ],
+    db: DbArgument = None,
+    *,
+    iteration: Annotated[int | None, typer.Option(help="Only of this iteration.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    as_json: JsonFlag = False,
+    as_csv: CsvFlag = False,
+) -> None:
+    """List what is in a campaign."""
+    from alflow.store.listings import Filters, listing
+
+    how = chosen_format(as_json=as_json, as_csv=as_csv)
+    with reading(db) as store:
+        rows = listing(store, what, Filters(iteration, kind, state, limit))
+    if how is Format.JSON:
+        emit_json(rows)
+        return
+    if not rows:
+        talk(f"no {what}")
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if how is Format.CSV:
+        values = [[row.get(key) for key in columns] for row in rows]
+    else:
+        values = [[_brief(what, key, row.get(key)) for key in columns] for row in rows]
+    emit_listing(Listing(columns, values), how)
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="For example s-12, l-12, t-88, g3, i2 or d3."),
+    ],
+    db: DbOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell everything about one object, and how it came to be."""
+    from alflow.store.lineage import show as look_up
+
+    with reading(db) as store:
+        found = look_up(store, name)
+    if as_json:
+        emit_json(found)
+        return
+    what = str(found.pop("what"))
+    emit("\n".join([f"{what} {name}", *_tree(what, found, "  ")]))
+
+
+def told(what: str, key: str, value: Any) -> Any:
+    """A value as it stands in a table: numbers of objects with their prefix, moments in UTC."""
+    if value is None:
+        return None
+    if key in _MOMENTS:
+        return utc(value)
+    if key == "energy":
+        return f"{value:.6f}"
+    prefix = _PREFIXES.get(key, "")
+    if key == "id":
+        prefix = _OWN_PREFIX.get(what, "")
+    elif key == "number":
+        prefix = _NUMBER_PREFIX.get(what, "")
+    return f"{prefix}{value}" if prefix and isinstance(value, int) else value
+
+
+def _brief(what: str, key: str, value: Any) -> Any:
+    """A value in a table of many rows, where a digest is known by its first digits."""
+    is_digest = key in _DIGESTS and isinstance(value, str)
+    return value[:_SHORT_DIGEST] if is_digest else told(what, key, value)
+
+
+def _tree(what: str, node: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """Lines of nested values, one level of indentation for each level of nesting."""
+    node = {key: value for key, value in node.items() if value not in (None, [], {})}
+    width = max(
+        (len(key) for key, value in node.items() if not _is_nested(value)), default=0
+    )
+    for key, value in node.items():
+        if not _is_nested(value):
+            yield f"{indent}{key:<{width}}  {cell(told(what, key, value))}"
+        elif isinstance(value, Mapping):
+            yield f"{indent}{key}"
+            yield from _tree(key, value, indent + "  ")
+        else:
+            yield f"{indent}{key}"
+            for entry in value:
+                first, *rest = _tree(key, entry, indent + "    ")
+                yield f"{indent}  - {first.strip()}"
+                yield from rest
+
+
+def _is_nested(value: object) -> bool:
+    """Whether a value gets lines of its own: a mapping, or a list of mappings."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(entry, Mapping) and entry for entry in value)
+    return isinstance(value, Mapping) and bool(value)

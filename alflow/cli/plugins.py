@@ -1,0 +1,174 @@
+"""`alflow plugins`: what is installed, and the settings of each."""
+
+from collections.abc import Iterator
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from alflow import registry
+from alflow.cli import themes
+from alflow.cli.terminal import (
+    CsvFlag,
+    JsonFlag,
+    Listing,
+    chosen_format,
+    emit_listing,
+    talk,
+)
+from alflow.config.plugins import SINGULAR
+from alflow.core.errors import PluginError
+
+_TYPES = {
+    int: "integer",
+    float: "number",
+    str: "text",
+    bool: "true/false",
+    NoneType: "null",
+}
+_BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this theme."""
+    app.command(rich_help_panel=themes.HELP)(plugins)
+
+
+def plugins(
+    point: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="Kind, for example samplers.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Plug-in, for example nemd.")
+    ] = None,
+    as_json: JsonFlag = False,
+    as_csv: CsvFlag = False,
+) -> None:
+    """List installed plug-ins, or the settings of one."""
+    how = chosen_format(as_json=as_json, as_csv=as_csv)
+    if point is None:
+        emit_listing(_installed(registry.POINTS), how)
+        return
+    kind = _point(point)
+    if name is None:
+        emit_listing(_installed((kind,)), how)
+        return
+    found = registry.find(kind, name)
+    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+        raise PluginError(f"{name!r} of kind {kind} has no settings")
+    talk((found.__doc__ or "").partition("\n\n")[0])
+    rows = list(settings_rows(found))
+    emit_listing(Listing(("setting", "type", "default", "meaning"), rows), how)
+
+
+def _point(word: str) -> str:
+    """The kind of plug-in that a word means; the singular counts too."""
+    by_singular = {singular: point for point, singular in SINGULAR.items()}
+    point = by_singular.get(word, word)
+    registry.available(point)
+    return point
+
+
+def _installed(points: tuple[str, ...]) -> Listing:
+    rows = []
+    for point in points:
+        for name, entry in registry.available(point).items():
+            origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else None
+            rows.append((point, name, _summary(point, name), origin))
+    return Listing(("kind", "name", "what it does", "from"), rows)
+
+
+def _summary(point: str, name: str) -> str | None:
+    """First line of documentation; what cannot be imported says so."""
+    if point == "tasks":
+        return None  # task bodies import torch and pyscf; a listing must not
+    try:
+        found = registry.find(point, name)
+    except PluginError as error:
+        return f"broken: {error.message}"
+    return (found.__doc__ or "").partition("\n")[0] or None
+
+
+def settings_rows(
+    model: type[BaseModel], prefix: str = ""
+) -> Iterator[tuple[str, str, str, str]]:
+    """Path, type, default and meaning of every setting, nested ones after their parent."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        meaning = " ".join((field.description or "").split())
+        yield path, type_text(field.annotation, field.metadata), _default(field), meaning
+        inner = _nested(field.annotation)
+        if inner is not None:
+            yield from settings_rows(inner, f"{path}.")
+
+
+def type_text(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
+    """A type in the words of the campaign file, with its bounds."""
+    bounds = [
+        f"{sign} {getattr(mark, key)}"
+        for mark in metadata
+        for key, sign in _BOUNDS
+        if getattr(mark, key, None) is not None
+    ]
+    text = _bare_text(annotation)
+    return f"{text} {', '.join(bounds)}" if bounds else text
+
+
+def _bare_text(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_text(arguments[0], arguments[1:])
+    if origin is not None:
+        return _composed_text(origin, arguments)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    return _TYPES.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _composed_text(origin: Any, arguments: tuple[Any, ...]) -> str:
+    if origin is Literal:
+        return " | ".join(str(argument) for argument in arguments)
+    if origin in (Union, UnionType):
+        return " | ".join(_bare_text(argument) for argument in arguments)
+    if origin is dict:
+        return f"{{{_bare_text(arguments[0])}: {_bare_text(arguments[1])}}}"
+    return _list_text(arguments)
+
+
+def _list_text(arguments: tuple[Any, ...]) -> str:
+    if len(arguments) == 1 or Ellipsis in arguments:
+        return f"[{_bare_text(arguments[0])}, ...]"
+    return f"[{', '.join(_bare_text(argument) for argument in arguments)}]"
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_nested(argument) for argument in get_args(annotation))
+    return next((found for found in inner if found is not None), None)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, BaseModel):
+        return _brief(value.model_dump(mode="json", exclude_none=True))
+    return _brief(value)
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return (
+            "{" + ", ".join(f"{key}: {_brief(item)}" for key, item in value.items()) + "}"
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_brief(item) for item in value) + "]"
+    return str(value)

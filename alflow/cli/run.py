@@ -1,0 +1,178 @@
+"""Commands that run campaigns: run, resume, demo."""
+
+import contextlib
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alflow.cli.database import find_database
+from alflow.cli.progress import ProgressLines
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from alflow.loop.campaign import OpenCampaign
+    from alflow.loop.manager import Ending, StopSignal
+
+Site = Annotated[str, typer.Option(help="Name of a site, or path of a site file.")]
+Iterations = Annotated[
+    int | None, typer.Option(min=1, help="Begin at most this many iterations now.")
+]
+
+WORK_LEFT = 3
+"""Exit code of a campaign that stopped with work left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How to run an opened campaign.
+
+    Attributes:
+        database: The database, as a user types it.
+        site: Name or path of the site.
+        iterations: How many iterations to begin; None sets no limit.
+        report: Where the report goes; None means into the campaign's directory.
+    """
+
+    database: str
+    site: str
+    iterations: int | None = None
+    report: Path | None = None
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The campaign file.")],
+    site: Site = "local",
+    db: Annotated[
+        str | None, typer.Option(help="Database file or URL; by default NAME.db here.")
+    ] = None,
+    iterations: Iterations = None,
+    dry_run: Annotated[
+        bool, typer.Option(help="Only print what would be done next.")
+    ] = False,
+) -> None:
+    """Run a campaign: start it, or continue where its database stands."""
+    from alflow.config.loading import load_campaign
+    from alflow.loop.campaign import run_campaign
+
+    settings = load_campaign(file)
+    database = db or f"{settings.name}.db"
+    if dry_run:
+        from alflow.loop.preview import preview
+
+        print("\n".join(preview(database, settings)))
+        return
+    _drive(run_campaign(database, settings), _Run(database, site, iterations))
+
+
+def resume(
+    db: Annotated[
+        str | None, typer.Argument(help="Database, or the folder it is in.")
+    ] = None,
+    site: Site = "local",
+    iterations: Iterations = None,
+) -> None:
+    """Continue a campaign from its database; the campaign file is not needed."""
+    from alflow.loop.campaign import resume_campaign
+
+    database = str(find_database(db))
+    beside = Path(database).parent / "report.html"
+    report = beside if beside.exists() else None
+    _drive(resume_campaign(database), _Run(database, site, iterations, report))
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Argument(help="Folder to work in; made if it is not there.")
+    ] = Path("alflow-demo"),
+    site: Site = "local",
+) -> None:
+    """Run a whole small campaign: water, real PySCF labels, minutes on two cores."""
+    from alflow.config.loading import load_campaign
+    from alflow.config.shipped import template
+    from alflow.loop.campaign import make_writable, run_campaign
+
+    file = make_writable(directory) / "campaign.yaml"
+    if not file.exists():
+        shutil.copyfile(template("water") / "campaign.yaml", file)
+    settings = load_campaign(file)
+    database = str(directory / f"{settings.name}.db")
+    report = directory / "report.html"
+    _drive(run_campaign(database, settings), _Run(database, site, report=report))
+    print("Next: alflow init my-campaign --template water")
+
+
+def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
+    """Run an opened campaign, write its report, say what became of it."""
+    from alflow.loop.manager import StopSignal
+    from alflow.report import write_report
+
+    stop = StopSignal()
+    with opening as campaign:
+        with _signals(stop) as received:
+            ending = _manage(campaign, how, stop)
+        row = campaign.store.campaign()
+        path = how.report or campaign.files.root / "report.html"
+        report = write_report(campaign.store, path)
+    _tell(f"{row.name}: {row.verdict or ending}.")
+    print(f"Report: {report} ({report.stat().st_size / 1e6:.1f} MB).")
+    if row.state == "running":
+        print(f"Continue:  alflow resume {how.database}", file=sys.stderr)
+    code = 128 + received[0] if received else WORK_LEFT * (row.state in _UNDONE)
+    if code:
+        raise typer.Exit(code)
+
+
+_UNDONE = ("running", "stopped", "failed")
+
+
+def _manage(campaign: "OpenCampaign", how: _Run, stop: "StopSignal") -> "Ending":
+    from alflow.execution.parsl import ParslExecutor
+    from alflow.execution.sites import load_site
+    from alflow.loop.manager import Ending, Manager
+    from alflow.store.views import progress
+
+    lines = ProgressLines(campaign.store)
+    lines.opened(campaign, how.database, how.site)
+    begun = len(progress(campaign.store).iterations)
+    last = None if how.iterations is None else begun + how.iterations - 1
+    executor = ParslExecutor(campaign.files, load_site(how.site))
+    manager = Manager(campaign, executor, lines.show, stop)
+    ending = Ending.INTERRUPTED
+    executor.start()
+    try:
+        ending = manager.run(last_iteration=last)
+    finally:
+        executor.close(cancel=True)
+    return ending
+
+
+@contextlib.contextmanager
+def _signals(stop: "StopSignal") -> Iterator[list[int]]:
+    """Ctrl-C and the system's signals ask the manager to stop; yields those received."""
+    received: list[int] = []
+
+    def ask(number: int, _frame: "FrameType | None") -> None:
+        received.append(number)
+        stop.press()
+        again = "" if len(received) > 1 else " Once more gives running tasks back at once."
+        _tell(f"stopping: running tasks are finished first.{again}")
+
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, ask) for number in handled}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,116 @@
+"""`alflow status`: one screen that says how a campaign is."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from alflow.cli import themes
+from alflow.cli.database import DbArgument, reading
+from alflow.cli.moments import ago, utc
+from alflow.cli.terminal import JsonFlag, Listing, cell, emit, emit_json, plain_table
+
+if TYPE_CHECKING:
+    from alflow.store.views import Status
+
+NEEDS_ATTENTION = 3
+"""Exit code of `status` when someone should look: failed, stopped, or nobody runs it."""
+STAGES = ("build", "sample", "label", "train", "validate")
+N_TROUBLES = 5
+"""Warnings and errors that are shown."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this theme."""
+    app.command(rich_help_panel=themes.LOOK)(status)
+
+
+def status(db: DbArgument = None, as_json: JsonFlag = False) -> None:
+    """Say how a campaign is. Exit code 0: running or done; 3: needs attention."""
+    from alflow.store import views
+
+    with reading(db) as store:
+        view = views.status(store)
+        name = store.name
+    if as_json:
+        emit_json(view.to_json())
+    else:
+        emit("\n".join(screen(view, name)))
+    if needs_attention(view):
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+def needs_attention(view: "Status") -> bool:
+    """Whether work is left and nobody does it."""
+    if view.state in ("converged", "finished"):
+        return False
+    return view.state != "running" or not view.manager.alive
+
+
+def verdict(view: "Status", database: str) -> str:
+    """One sentence about where the campaign stands and what to type next."""
+    if view.state in ("converged", "finished"):
+        return f"{view.state}: {view.verdict}"
+    if view.state in ("failed", "stopped"):
+        return f"{view.state}: {view.verdict}. Go on: alflow resume {database}"
+    if not view.manager.alive:
+        return f"interrupted: no manager runs it. Go on: alflow resume {database}"
+    if view.stop_requested:
+        return f"stopping ({view.stop_requested})"
+    return "running"
+
+
+def screen(view: "Status", database: str) -> list[str]:
+    """The lines of the screen."""
+    where = "not begun" if view.iteration is None else f"iteration {view.iteration}"
+    if view.iteration is not None and view.state == "running":
+        where += f" ({view.phase})"
+    generation = "none yet" if view.generation is None else f"g{view.generation}"
+    counts = ", ".join(
+        f"{view.labels.get(state, 0)} {word}" for state, word in _LABEL_WORDS.items()
+    )
+    lines = [
+        f"{view.campaign} · {where} · generation {generation}",
+        verdict(view, database),
+        f"manager: {_manager(view)}",
+        f"labels: {counts}",
+        "",
+        *plain_table(_stages(view)),
+    ]
+    troubles = [event for event in view.events if event["severity"] != "info"]
+    if troubles:
+        lines += ["", "latest warnings and errors:"]
+    for event in troubles[:N_TROUBLES]:
+        what = f"{event['severity']} {event['subject']} {event['kind']}"
+        lines.append(f"  {utc(event['ts'])} {what} {cell(event['data'])}")
+    return lines
+
+
+def _manager(view: "Status") -> str:
+    manager = view.manager
+    if not manager.holder:
+        return "none so far"
+    silent = (
+        "" if manager.silent_s is None else f", last sign of life {ago(manager.silent_s)}"
+    )
+    return f"{manager.holder} {'alive' if manager.alive else 'gone'}{silent}"
+
+
+def _stages(view: "Status") -> Listing:
+    kinds = [kind for kind in STAGES if kind in view.tasks]
+    kinds += [kind for kind in view.tasks if kind not in STAGES]
+    rows = [
+        (kind, *(view.tasks[kind].get(state, 0) for state in _STATES.values()))
+        for kind in kinds
+    ]
+    return Listing(("stage", *_STATES), rows, frozenset(_STATES))
+
+
+_LABEL_WORDS = {"ok": "done", "pending": "waiting", "failed": "failed"}
+_STATES = {
+    "done": "done",
+    "running": "leased",
+    "waiting": "queued",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+"""Column of the table to state of a task."""

@@ -1,0 +1,71 @@
+"""Command `try`: one task of one stage, in this process, nothing stored."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alflow.core.errors import SettingsError, closest
+
+if TYPE_CHECKING:
+    from alflow.loop.trial import Trial
+
+
+def try_(
+    stage: Annotated[str, typer.Argument(help="builder, labeler, trainer or sampler.")],
+    file: Annotated[Path, typer.Argument(help="The campaign file.")],
+    output: Annotated[
+        Path, typer.Option("-o", help="Where the structures are written, as extxyz.")
+    ] = Path("try.extxyz"),
+) -> None:
+    """Try one stage of a campaign in this process; nothing is stored."""
+    from alflow.config.loading import load_campaign
+    from alflow.loop.trial import STAGES, try_stage
+
+    if stage not in STAGES:
+        hint = closest(stage, STAGES)
+        raise SettingsError(
+            f"there is no stage {stage!r}" + (f"; did you mean {hint!r}?" if hint else ""),
+            next_step=f"stages: {', '.join(STAGES)}",
+        )
+    trial = try_stage(stage, load_campaign(file))
+    for kind, wall_s in trial.wall_s.items():
+        print(f"{kind:<8} {wall_s:8.2f} s")
+    print("\n".join(_findings(trial)))
+    _write(trial, output)
+    print(f"structures: {output}")
+
+
+def _findings(trial: "Trial") -> list[str]:
+    from alflow.core.labels import Failure
+
+    lines = [
+        f"built {len(trial.structures)}: " + " ".join(s.formula for s in trial.structures)
+    ]
+    for structure, label in zip(trial.structures, trial.labels, strict=False):
+        if isinstance(label, Failure):
+            lines.append(f"{structure.formula}: {label.kind}: {label.message}")
+        else:
+            strongest = 0.0 if label.forces is None else float(abs(label.forces).max())
+            lines.append(
+                f"{structure.formula}: energy {label.energy:.6f} eV, "
+                f"largest force component {strongest:.3f} eV/Å"
+            )
+    if trial.training:
+        lines.append(f"trained {len(trial.training['members'])} members")
+    for item in trial.trajectories:
+        path = item.trajectory
+        lines.append(f"trajectory: {path.time_fs:.0f} fs, {path.stop_reason}")
+    return lines
+
+
+def _write(trial: "Trial", path: Path) -> None:
+    from ase import Atoms
+    from ase.io import write
+
+    frames = [frame.structure for t in trial.trajectories for frame in t.trajectory.frames]
+    images = [
+        Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc)
+        for s in frames or trial.structures
+    ]
+    write(path, images, format="extxyz")

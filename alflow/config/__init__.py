@@ -1,0 +1,1 @@
+"""The campaign file: YAML to frozen settings, its problems, and its differences."""

@@ -1,0 +1,168 @@
+"""The settings of a campaign. Machine details never stand here: they belong to the site."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from alflow.config.plugins import PluginSection
+from alflow.core.elements import atomic_number
+from alflow.core.errors import SettingsError
+from alflow.registry import Settings
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def _element(symbol: str) -> str:
+    try:
+        atomic_number(symbol)
+    except SettingsError as error:
+        raise PydanticCustomError(
+            "element", "{reason}", {"reason": error.message}
+        ) from error
+    return symbol
+
+
+def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [symbol for k, symbol in enumerate(symbols) if symbol in symbols[:k]]
+    if twice:
+        raise PydanticCustomError("twice", "{symbol} is here twice", {"symbol": twice[0]})
+    return symbols
+
+
+def _available_mode(mode: object) -> object:
+    if mode == "asynchronous":
+        raise PydanticCustomError(
+            "not_yet", "mode 'asynchronous' is not available yet; write 'generational'"
+        )
+    return mode
+
+
+def _empty_section(value: object) -> object:
+    """A key with nothing behind it means a section with its defaults."""
+    return {} if value is None else value
+
+
+Element = Annotated[str, AfterValidator(_element)]
+Builder = Annotated[Any, PluginSection("builders")]
+Level = Annotated[Any, PluginSection("labelers")]
+
+
+class SystemSettings(Settings):
+    """What is studied."""
+
+    elements: Annotated[tuple[Element, ...], AfterValidator(_distinct)] = Field(
+        min_length=1
+    )
+    """Chemical symbols of every element that may occur."""
+    builders: tuple[Builder, ...] = Field(min_length=1)
+    """What makes starting structures; each entry is a builder's settings."""
+
+
+class LabelSettings(Settings):
+    """How structures get their reference energies and forces."""
+
+    primary: str
+    """Name of the level of theory that the ensemble learns."""
+    levels: dict[str, Level] = Field(min_length=1)
+    """Levels of theory by name; each is a labeler's settings."""
+    batch_size: int = Field(default=4, ge=1)
+    """Structures in one label task; each is committed as soon as it is done."""
+
+
+class TestSettings(Settings):
+    """The fixed set on which every generation is tested. It is never trained on."""
+
+    __test__ = False
+
+    count: int = Field(default=40, ge=1)
+    """Number of test structures."""
+    builders: tuple[Builder, ...] = Field(min_length=1)
+    """What makes the test structures; each entry is a builder's settings."""
+
+
+class LoopSettings(Settings):
+    """How the campaign walks."""
+
+    mode: Annotated[Literal["generational"], BeforeValidator(_available_mode)] = (
+        "generational"
+    )
+    """Order of the stages: sample, label and train one after the other."""
+    bootstrap: int = Field(default=64, ge=1)
+    """Number of structures that are built and labelled before the first training."""
+    max_iterations: int = Field(default=20, ge=0)
+    """Number of the last iteration; 0 trains on the bootstrap structures alone."""
+
+
+class BudgetSettings(Settings):
+    """What the campaign may spend."""
+
+    labels: int | None = Field(default=None, ge=1)
+    """Largest number of label calculations asked for; null sets no limit."""
+
+
+class ConvergedSettings(Settings):
+    """When the campaign is good enough; one criterion that is met is sufficient."""
+
+    force_rmse_eV_per_A: float | None = Field(default=None, gt=0)
+    """Root mean square force error on the test set [eV/Å]; null leaves the criterion out."""
+    survival_ps: float | None = Field(default=None, gt=0)
+    """Simulated time [ps] for which no replica may meet a frame that the ensemble does not
+    know; null leaves the criterion out."""
+
+
+class StopSettings(Settings):
+    """When the campaign ends."""
+
+    budget: Annotated[BudgetSettings, BeforeValidator(_empty_section)] = BudgetSettings()
+    """What may be spent."""
+    converged: Annotated[ConvergedSettings, BeforeValidator(_empty_section)] = (
+        ConvergedSettings()
+    )
+    """When it is good enough."""
+
+
+class CampaignSettings(Settings):
+    """A whole campaign file.
+
+    `model`, `train`, `sample`, `acquire`, and the entries of `builders` and `levels` are the
+    settings of plug-ins; their `kind` names the plug-in.
+    """
+
+    name: str = Field(pattern=NAME_PATTERN, max_length=64)
+    """Name of the campaign: letters, digits, dot, dash and underscore."""
+    seed: int = Field(ge=0, lt=2**63)
+    """Seed from which every random number of the campaign derives."""
+    system: SystemSettings
+    """What is studied."""
+    label: LabelSettings
+    """How structures get their reference energies and forces."""
+    model: Annotated[Any, PluginSection("models", "ani")] = Field(default_factory=dict)
+    """The ensemble of interatomic potentials."""
+    train: Annotated[Any, PluginSection("trainers", "stacked")] = Field(
+        default_factory=dict
+    )
+    """How the ensemble is fitted."""
+    sample: Annotated[Any, PluginSection("samplers", "nemd")] = Field(default_factory=dict)
+    """How new structures are found."""
+    acquire: Annotated[Any, PluginSection("acquisition", "threshold")] = Field(
+        default_factory=dict
+    )
+    """Which of them are worth a label."""
+    test: TestSettings | None = None
+    """The fixed set on which every generation is tested; null tests on none."""
+    loop: Annotated[LoopSettings, BeforeValidator(_empty_section)] = LoopSettings()
+    """How the campaign walks."""
+    stop: Annotated[StopSettings, BeforeValidator(_empty_section)] = StopSettings()
+    """When the campaign ends."""
+
+
+def plugin_section(name: str) -> PluginSection | None:
+    """How the top-level section `name` finds its plug-in; None if it is not a plug-in's."""
+    return section_in(CampaignSettings.model_fields[name].metadata)
+
+
+def section_in(metadata: Iterable[object]) -> PluginSection | None:
+    """The plug-in mark among the metadata of a field or annotation."""
+    return next((mark for mark in metadata if isinstance(mark, PluginSection)), None)

@@ -1,0 +1,1 @@
+"""Labelers: structures in, energies and forces of a level of theory out."""

@@ -1,0 +1,35 @@
+"""Identity of a level of theory: what must be equal for two labels to be comparable."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from alflow.core.canonical import digest_of
+from alflow.registry import Settings
+
+
+@runtime_checkable
+class HasLevel(Protocol):
+    """Settings of a labeler that know which of them change the numbers."""
+
+    def level_identity(self) -> dict[str, Any]:
+        """Everything that changes an energy or a force, resolved (JSON-like)."""
+        ...
+
+
+def level_identity(settings: Settings) -> dict[str, Any]:
+    """What makes the labels of these settings comparable (JSON-like).
+
+    Two settings that differ only in spelling, or in things that change no number (memory,
+    limits of quality checks), have the same identity. The version of the program is no part of
+    it: it is recorded on each label.
+
+    Args:
+        settings: Settings of a labeler; if they have no `level_identity()`, all of them count.
+    """
+    if isinstance(settings, HasLevel):
+        return settings.level_identity()
+    return settings.model_dump(mode="json")
+
+
+def level_digest(settings: Settings) -> str:
+    """SHA-256 of the level's identity, 64 hexadecimal digits."""
+    return digest_of(level_identity(settings))

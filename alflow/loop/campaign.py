@@ -1,0 +1,138 @@
+"""Opens a campaign to run it: a new one from its file, or one that is in a database already."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alflow.config.campaign import CampaignSettings
+from alflow.config.resolution import (
+    Change,
+    campaign_changed,
+    config_diff,
+    resolved,
+    settings_from_resolved,
+)
+from alflow.core.errors import StoreError
+from alflow.execution.files import CampaignFiles
+from alflow.labelers.level import level_identity
+from alflow.store import CampaignState, Lease, Store, open_store
+from alflow.store.views import Progress, progress
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCampaign:
+    """A campaign that this process may write to.
+
+    Attributes:
+        store: Its store.
+        lease: The right to write to it.
+        settings: Its settings.
+        files: Its directory.
+        changes: What the campaign file changed since the last time.
+        is_new: Whether it has just been created.
+    """
+
+    store: Store
+    lease: Lease
+    settings: CampaignSettings
+    files: CampaignFiles
+    changes: tuple[Change, ...] = ()
+    is_new: bool = False
+
+
+def campaign_directory(database: str | Path, name: str) -> Path:
+    """Where a campaign's files live: beside a database file, or here for a database server."""
+    if "://" in str(database) and not str(database).startswith("sqlite"):
+        return Path.cwd() / name
+    path = Path(str(database).removeprefix("sqlite:///"))
+    return path.with_suffix("") if path.suffix else path.with_name(path.name + "-files")
+
+
+@contextmanager
+def run_campaign(
+    database: str | Path, settings: CampaignSettings
+) -> Iterator[OpenCampaign]:
+    """Open the database for a campaign file, creating both if they are not there.
+
+    Raises:
+        CampaignChanged: If the database holds this campaign with settings that cannot change,
+            or another campaign.
+        StoreError: If the database cannot be used.
+    """
+    is_new = _is_missing(database)
+    with open_store(database, create=True) as store:
+        if progress(store) == Progress.empty():
+            store.create_campaign(settings.name, resolved(settings), settings.seed)
+            is_new = True
+        old = settings_from_resolved(store.campaign().config)
+        changes = tuple(config_diff(old, settings))
+        if any(change.effect == "refused" for change in changes):
+            iterations = progress(store).iterations
+            number = iterations[-1].number if iterations else 0
+            raise campaign_changed(str(database), old.name, number, list(changes))
+        with _held(store, settings, changes, database=database, is_new=is_new) as campaign:
+            yield campaign
+
+
+@contextmanager
+def resume_campaign(database: str | Path) -> Iterator[OpenCampaign]:
+    """Open a campaign with the settings that its database holds.
+
+    Raises:
+        StoreError: If there is no such database, or it cannot be used.
+    """
+    with open_store(database) as store:
+        settings = settings_from_resolved(store.campaign().config)
+        with _held(store, settings, (), database=database, is_new=False) as campaign:
+            yield campaign
+
+
+@contextmanager
+def _held(
+    store: Store,
+    settings: CampaignSettings,
+    changes: tuple[Change, ...],
+    *,
+    database: str | Path,
+    is_new: bool,
+) -> Iterator[OpenCampaign]:
+    files = CampaignFiles(make_writable(campaign_directory(database, settings.name)))
+    lease = store.acquire_lease(f"{platform.node()} (pid {os.getpid()})")
+    try:
+        for name, level in settings.label.levels.items():
+            store.register_level(name, level_identity(level))
+        if changes:
+            store.update_config(resolved(settings))
+        if changes or store.campaign().state == CampaignState.STOPPED:
+            store.set_state(CampaignState.RUNNING, "")
+        store.clear_stop()
+        yield OpenCampaign(store, lease, settings, files, changes, is_new)
+    finally:
+        lease.release()
+
+
+def _is_missing(database: str | Path) -> bool:
+    return "://" not in str(database) and not Path(database).exists()
+
+
+def make_writable(directory: Path) -> Path:
+    """Make a directory if it is not there, and see that it can be written.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"the campaign directory {directory} cannot be written: {error.strerror}",
+            code="AL103",
+            consequence="Nothing was started.",
+        ) from error
+    return directory

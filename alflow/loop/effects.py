@@ -1,0 +1,205 @@
+"""Carries out the actions of a plan: reads what tasks left, writes one transaction each."""
+
+from collections.abc import Callable
+
+from alflow.config.campaign import CampaignSettings
+from alflow.core.batches import LabelledStructure, pack_dataset, unpack_structures
+from alflow.core.sampling import Candidate, Decision
+from alflow.core.seeds import child_seed
+from alflow.core.structures import Structure
+from alflow.core.tasks import TaskState
+from alflow.execution.files import CampaignFiles
+from alflow.loop import publish
+from alflow.loop.plan import Action, ActionKind, label_budget
+from alflow.loop.statistics import iteration_statistics
+from alflow.store import (
+    NewStructure,
+    NewTask,
+    Snapshot,
+    Split,
+    Store,
+    TaskRow,
+    TrajectoryRow,
+)
+from alflow.store.views import Progress
+from alflow.tasks.trajectories import unpack_trajectories
+
+
+class Effects:
+    """What each kind of action does to the store and the campaign directory."""
+
+    def __init__(
+        self, store: Store, settings: CampaignSettings, files: CampaignFiles
+    ) -> None:
+        """Act on `store` and `files` as `settings` ask."""
+        self._store = store
+        self._settings = settings
+        self._files = files
+        self._verbs: dict[ActionKind, Callable[[Action, Progress], None]] = {
+            ActionKind.BEGIN_ITERATION: self._begin_iteration,
+            ActionKind.ADD_STRUCTURES: self._add_structures,
+            ActionKind.SAMPLE_MORE: self._sample_more,
+            ActionKind.SELECT: self._select,
+            ActionKind.TRAIN: self._train,
+            ActionKind.VALIDATE: self._validate,
+            ActionKind.END_ITERATION: self._end_iteration,
+            ActionKind.STOP: self._end_campaign,
+        }
+
+    def carry_out(self, action: Action, view: Progress) -> None:
+        """Do what an action says; `view` is what it was planned from."""
+        self._verbs[action.kind](action, view)
+
+    def _begin_iteration(self, action: Action, _view: Progress) -> None:
+        if action.iteration == 0:
+            tasks = publish.build_tasks(self._settings)
+            self._store.begin_iteration(0, "build", tasks)
+        else:
+            tasks = self._sample_tasks(action.iteration, 0)
+            self._store.begin_iteration(action.iteration, "sample", tasks)
+
+    def _sample_more(self, action: Action, view: Progress) -> None:
+        sampling_round = view.iterations[-1].n_rounds
+        self._store.publish(self._sample_tasks(action.iteration, sampling_round))
+
+    def _sample_tasks(self, iteration: int, sampling_round: int) -> list[NewTask]:
+        weights = self._weights_blob(iteration - 1)
+        return publish.sample_tasks(self._settings, iteration, sampling_round, weights)
+
+    def _add_structures(self, action: Action, _view: Progress) -> None:
+        new = [
+            NewStructure(structure, f"{task.spec.key}/{position}", split, source)
+            for task in self._done(action.iteration, "build")
+            for split in [Split.TEST if task.spec.key == publish.TEST else Split.TRAIN]
+            for position, (structure, source) in enumerate(self._built(task))
+        ]
+        # Test structures come first: one that is in both sets must never be trained on.
+        new.sort(key=lambda item: item.split != Split.TEST)
+        tasks = self._label_tasks(action.iteration, [item.structure for item in new])
+        self._store.add_structures(
+            new, iteration=action.iteration, publish=tasks, phase="label"
+        )
+
+    def _built(self, task: TaskRow) -> list[tuple[Structure, str]]:
+        structures = unpack_structures(self._output(task, "structures"))
+        sources = task.outcome.values["sources"] if task.outcome else []
+        return list(zip(structures, sources, strict=True))
+
+    def _select(self, action: Action, view: Progress) -> None:
+        rows = [
+            TrajectoryRow(
+                item.trajectory,
+                task.spec.key,
+                position,
+                str(task.spec.settings["sample"]["kind"]),
+                item.source,
+            )
+            for task in self._done(action.iteration, "sample")
+            for position, item in enumerate(
+                unpack_trajectories(self._output(task, "trajectories"))
+            )
+        ]
+        frames = [frame for row in rows for frame in row.trajectory.frames]
+        known = self._store.requested([frame.structure.hash for frame in frames])
+        verdicts = self._settings.acquire.create().select(
+            [
+                Candidate(
+                    frame.structure.hash,
+                    frame.spread,
+                    frame.reason,
+                    frame.measure,
+                    frame.fingerprint,
+                    frame.structure.hash in known,
+                )
+                for frame in frames
+            ],
+            label_budget(view, self._settings),
+            child_seed(self._settings.seed, f"select/i{action.iteration}"),
+        )
+        chosen = [
+            frame.structure
+            for frame in frames
+            if verdicts[frame.structure.hash].decision is Decision.SELECTED
+        ]
+        self._store.record_selection(
+            action.iteration,
+            action.iteration - 1,
+            rows,
+            verdicts,
+            self._label_tasks(action.iteration, chosen),
+        )
+
+    def _train(self, action: Action, _view: Progress) -> None:
+        iteration = action.iteration
+        initial = self._weights_blob(iteration - 1) if iteration else None
+        check = [self._calibration_task(iteration)] if iteration else []
+
+        def tasks(snapshot: Snapshot) -> list[NewTask]:
+            dataset = self._files.write_blob(pack_dataset(snapshot.items))
+            train = publish.train_task(self._settings, iteration, dataset, initial)
+            return [train, *check]
+
+        self._store.begin_generation(
+            iteration,
+            iteration,
+            self._settings.label.primary,
+            self._settings.model.model_dump(mode="json"),
+            tasks,
+            parent=iteration - 1 if iteration else None,
+        )
+
+    def _calibration_task(self, iteration: int) -> NewTask:
+        """Check the generation that asked for the new labels against them."""
+        new = self._labelled(Split.TRAIN, iteration=iteration)
+        return publish.validate_task(
+            self._settings,
+            iteration - 1,
+            iteration,
+            self._weights_blob(iteration - 1),
+            self._files.write_blob(pack_dataset(new)),
+        )
+
+    def _validate(self, action: Action, _view: Progress) -> None:
+        task = publish.validate_task(
+            self._settings,
+            action.iteration,
+            action.iteration,
+            self._weights_blob(action.iteration),
+            self._files.write_blob(pack_dataset(self._labelled(Split.TEST))),
+        )
+        self._store.publish([task], phase="validate")
+
+    def _end_iteration(self, action: Action, view: Progress) -> None:
+        tasks = [
+            *self._done(action.iteration, "sample"),
+            *self._done(action.iteration, "validate"),
+        ]
+        statistics = iteration_statistics(tasks, view.iterations[-1])
+        self._store.end_iteration(action.iteration, statistics)
+
+    def _end_campaign(self, action: Action, _view: Progress) -> None:
+        self._store.set_state(action.state, action.reason)
+
+    def _label_tasks(self, iteration: int, structures: list[Structure]) -> list[NewTask]:
+        return publish.label_tasks(
+            self._settings, iteration, structures, self._files.write_blob
+        )
+
+    def _labelled(
+        self, split: Split, iteration: int | None = None
+    ) -> list[LabelledStructure]:
+        return self._store.labelled(
+            split, self._settings.label.primary, iteration=iteration
+        )
+
+    def _weights_blob(self, generation: int) -> str:
+        """Put a generation's weights where workers find them; they may have been cleaned."""
+        return self._files.write_blob(self._store.weights(generation))
+
+    def _done(self, iteration: int, kind: str) -> list[TaskRow]:
+        return self._store.tasks(iteration, kind, TaskState.DONE)
+
+    def _output(self, task: TaskRow, name: str) -> bytes:
+        if task.last_attempt is None:
+            raise ValueError(f"task {task.id} is done without an attempt")
+        return self._files.read_output(task.last_attempt, name)

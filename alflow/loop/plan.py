@@ -1,0 +1,176 @@
+"""What to do next: a pure function of what the store says and what the campaign file asks.
+
+In generational mode an iteration walks through phases; each arrow is one transaction:
+
+    0:  build ─→ label ─→ train ─→ validate ─→ ended
+    k:  sample ─→ label ─→ train ─→ validate ─→ ended
+
+Nothing here knows about time, processes or the order in which results arrived. Start, resume
+and every turn of the manager are the same call.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from alflow.config.campaign import CampaignSettings
+from alflow.loop.stopping import judge
+from alflow.store.views import IterationProgress, Progress
+
+
+class ActionKind(StrEnum):
+    """What the manager can be told to do."""
+
+    BEGIN_ITERATION = "begin-iteration"
+    """Open an iteration and publish its first tasks."""
+    ADD_STRUCTURES = "add-structures"
+    """Take in what the builders made and publish its label tasks."""
+    SAMPLE_MORE = "sample-more"
+    """Publish another round of sample tasks."""
+    SELECT = "select"
+    """Take in trajectories, decide about candidates, publish label tasks."""
+    TRAIN = "train"
+    """Close a snapshot and publish training on it; check the old generation on new labels."""
+    VALIDATE = "validate"
+    """Publish the new generation's predictions on the test set."""
+    END_ITERATION = "end-iteration"
+    """Write the iteration's statistics."""
+    STOP = "stop"
+    """End the campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do, and why.
+
+    Attributes:
+        kind: What to do.
+        iteration: In which iteration.
+        reason: A sentence for the person who asks "why is it doing that?".
+        state: For STOP: final state of the campaign.
+    """
+
+    kind: ActionKind
+    iteration: int
+    reason: str
+    state: str = ""
+
+
+def plan(progress: Progress, settings: CampaignSettings) -> list[Action]:
+    """The next actions; an empty list means: wait for running tasks, or nothing is left.
+
+    Args:
+        progress: What the store says.
+        settings: What the campaign file asks.
+    """
+    if progress.state != "running":
+        return []
+    if not progress.iterations:
+        reason = f"bootstrap with {settings.loop.bootstrap} structures"
+        return [Action(ActionKind.BEGIN_ITERATION, 0, reason)]
+    last = progress.iterations[-1]
+    if last.ended:
+        return [_after(last, progress, settings)]
+    if _open(last):
+        return []
+    return [_PHASES[last.phase](last, progress, settings)]
+
+
+def _after(
+    last: IterationProgress, progress: Progress, settings: CampaignSettings
+) -> Action:
+    verdict = judge(progress, settings)
+    if verdict is not None:
+        return Action(ActionKind.STOP, last.number, verdict.sentence, verdict.state)
+    number = last.number + 1
+    reason = f"generation {last.number} is ready: look for frames that it does not know"
+    return Action(ActionKind.BEGIN_ITERATION, number, reason)
+
+
+def _after_build(
+    last: IterationProgress, _progress: Progress, settings: CampaignSettings
+) -> Action:
+    if _count(last, "build", "failed"):
+        return _failed(last, "build", "the builders failed")
+    reason = f"label the bootstrap and test structures at level {settings.label.primary!r}"
+    return Action(ActionKind.ADD_STRUCTURES, last.number, reason)
+
+
+def _after_sample(
+    last: IterationProgress, progress: Progress, settings: CampaignSettings
+) -> Action:
+    if _count(last, "sample", "done") == 0:
+        return _failed(last, "sample", "every sample task failed")
+    budget = label_budget(progress, settings)
+    if last.n_flagged < budget and last.n_rounds < settings.sample.rounds:
+        reason = (
+            f"{last.n_flagged} flagged frames do not fill the budget of {budget} labels"
+        )
+        return Action(ActionKind.SAMPLE_MORE, last.number, reason)
+    reason = f"choose up to {budget} of {last.n_flagged} flagged frames"
+    return Action(ActionKind.SELECT, last.number, reason)
+
+
+def _after_label(
+    last: IterationProgress, progress: Progress, _settings: CampaignSettings
+) -> Action:
+    if last.number > 0 and last.n_selected == 0:
+        return Action(ActionKind.END_ITERATION, last.number, "no frame was selected")
+    if last.n_labelled == 0:
+        return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
+    reason = f"{last.n_labelled} new labels; {progress.n_train} structures to train on"
+    return Action(ActionKind.TRAIN, last.number, reason)
+
+
+def _after_train(
+    last: IterationProgress, progress: Progress, _settings: CampaignSettings
+) -> Action:
+    if _count(last, "train", "failed"):
+        return _failed(last, "train", f"training of generation {last.number} failed")
+    if progress.n_test == 0:
+        return Action(ActionKind.END_ITERATION, last.number, "there is no test set")
+    reason = f"predict {progress.n_test} test structures with generation {last.number}"
+    return Action(ActionKind.VALIDATE, last.number, reason)
+
+
+def _after_validate(
+    last: IterationProgress, _progress: Progress, _settings: CampaignSettings
+) -> Action:
+    is_tested = _count(last, "validate", "failed") == 0
+    end = "and tested" if is_tested else "but could not be tested"
+    reason = f"generation {last.number} is trained {end}"
+    return Action(ActionKind.END_ITERATION, last.number, reason)
+
+
+_PHASES = {
+    "build": _after_build,
+    "sample": _after_sample,
+    "label": _after_label,
+    "train": _after_train,
+    "validate": _after_validate,
+}
+
+
+def label_budget(progress: Progress, settings: CampaignSettings) -> int:
+    """How many labels the current iteration may ask for."""
+    per_iteration = int(settings.acquire.per_iteration)
+    limit = settings.stop.budget.labels
+    if limit is None:
+        return per_iteration
+    return max(0, min(per_iteration, limit - progress.n_requested))
+
+
+def _failed(last: IterationProgress, kind: str, what: str) -> Action:
+    reason = f"{what} in iteration {last.number}; see: alflow ls tasks --kind {kind} --state failed"
+    return Action(ActionKind.STOP, last.number, reason, "failed")
+
+
+def _open(iteration: IterationProgress) -> bool:
+    return any(
+        states.get(state, 0)
+        for states in iteration.tasks.values()
+        for state in ("queued", "leased")
+    )
+
+
+def _count(iteration: IterationProgress, kind: str, state: str) -> int:
+    return iteration.tasks.get(kind, {}).get(state, 0)

@@ -1,0 +1,29 @@
+"""What a run would do next, without doing it."""
+
+from pathlib import Path
+
+from alflow.config.campaign import CampaignSettings
+from alflow.loop.plan import plan
+from alflow.store import open_store
+from alflow.store.views import Progress, progress
+
+
+def preview(database: str | Path, settings: CampaignSettings) -> list[str]:
+    """Lines for a person: open tasks, then the next actions, each with its reason."""
+    if "://" not in str(database) and not Path(database).exists():
+        return _lines(Progress.empty(), settings)
+    with open_store(database, read_only=True) as store:
+        return _lines(progress(store), settings)
+
+
+def _lines(view: Progress, settings: CampaignSettings) -> list[str]:
+    lines = []
+    if view.iterations:
+        for kind, states in view.iterations[-1].tasks.items():
+            waiting = states.get("queued", 0) + states.get("leased", 0)
+            if waiting:
+                lines.append(
+                    f"i{view.iterations[-1].number}  finish {waiting} {kind} tasks"
+                )
+    lines += [f"i{a.iteration}  {a.kind}: {a.reason}" for a in plan(view, settings)]
+    return lines or [f"nothing: the campaign is {view.state}"]

@@ -1,0 +1,160 @@
+"""The tasks of each stage: keys, seeds and settings, pure functions of the campaign's settings.
+
+A key names what a task is for, and a seed derives from the campaign's seed and the key, so
+that publishing twice is publishing once, and a task that is run again is the same task.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from alflow.config.campaign import CampaignSettings
+from alflow.core.batches import pack_structures
+from alflow.core.sampling import Gate
+from alflow.core.seeds import child_seed
+from alflow.core.structures import Structure
+from alflow.core.tasks import TaskSpec
+from alflow.registry import Settings
+from alflow.store import NewTask
+
+BOOTSTRAP, TEST = "build/bootstrap", "build/test"
+"""Keys of the two tasks that build structures."""
+
+WriteBlob = Callable[[bytes], str]
+"""Puts bytes where workers find them and returns their SHA-256."""
+
+
+def build_tasks(settings: CampaignSettings) -> list[NewTask]:
+    """Tasks that build the bootstrap structures and, if there is one, the test set."""
+    wanted = [(BOOTSTRAP, settings.loop.bootstrap, settings.system.builders)]
+    if settings.test is not None:
+        wanted.append((TEST, settings.test.count, settings.test.builders))
+    return [
+        _task(
+            settings,
+            "build",
+            key,
+            {"builders": [_plain(builder) for builder in builders], "count": count},
+        )
+        for key, count, builders in wanted
+    ]
+
+
+def label_tasks(
+    settings: CampaignSettings,
+    iteration: int,
+    structures: Sequence[Structure],
+    write_blob: WriteBlob,
+) -> list[NewTask]:
+    """Tasks that label structures at the primary level, in batches.
+
+    The structures with most electrons come first: what takes longest must not start last.
+    """
+    level = settings.label.primary
+    unique = {structure.hash: structure for structure in structures}
+    ordered = sorted(unique.values(), key=lambda s: (-s.n_electrons, s.hash))
+    size = settings.label.batch_size
+    batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    return [
+        _task(
+            settings,
+            "label",
+            f"label/{level}/i{iteration}/{number}",
+            {"labeler": _plain(settings.label.levels[level])},
+            iteration=iteration,
+            inputs={"structures": write_blob(pack_structures(batch))},
+            items=tuple(structure.hash for structure in batch),
+            lot=level,
+        )
+        for number, batch in enumerate(batches)
+    ]
+
+
+def sample_tasks(
+    settings: CampaignSettings, iteration: int, sampling_round: int, weights: str
+) -> list[NewTask]:
+    """Tasks that look for frames which generation `iteration - 1` does not know.
+
+    Args:
+        settings: The campaign's settings.
+        iteration: Number of the iteration, 1 or more.
+        sampling_round: Number of the round in it, 0 first.
+        weights: SHA-256 of the generation's weights.
+    """
+    gate: Gate = settings.acquire.create().gate(iteration - 1)
+    return [
+        _task(
+            settings,
+            "sample",
+            f"sample/i{iteration}/r{sampling_round}/{number}",
+            {
+                "builders": [_plain(builder) for builder in settings.system.builders],
+                "count": settings.sample.replicas,
+                "sample": _plain(settings.sample),
+                "gate": gate.to_json(),
+            },
+            iteration=iteration,
+            inputs={"weights": weights},
+        )
+        for number in range(settings.sample.tasks)
+    ]
+
+
+def train_task(
+    settings: CampaignSettings, generation: int, dataset: str, initial: str | None
+) -> NewTask:
+    """The task that trains a generation on a dataset, from its parent's weights if given."""
+    inputs = {"dataset": dataset} | ({} if initial is None else {"initial": initial})
+    return _task(
+        settings,
+        "train",
+        f"train/g{generation}",
+        {"train": _plain(settings.train), "model": _plain(settings.model)},
+        iteration=generation,
+        inputs=inputs,
+        priority=1,
+    )
+
+
+def validate_task(
+    settings: CampaignSettings, generation: int, iteration: int, weights: str, dataset: str
+) -> NewTask:
+    """The task that compares a generation with labels it was not trained on.
+
+    Args:
+        settings: The campaign's settings.
+        generation: Number of the generation.
+        iteration: Iteration it is done in: the generation's own for the test set, the next one
+            for the labels that its disagreement asked for.
+        weights: SHA-256 of the generation's weights.
+        dataset: SHA-256 of the labelled structures.
+    """
+    what = "test" if generation == iteration else "new"
+    return _task(
+        settings,
+        "validate",
+        f"validate/g{generation}/{what}",
+        {"generation": generation},
+        iteration=iteration,
+        inputs={"weights": weights, "dataset": dataset},
+    )
+
+
+def _task(  # noqa: PLR0913
+    settings: CampaignSettings,
+    kind: str,
+    key: str,
+    parameters: Mapping[str, Any],
+    *,
+    iteration: int = 0,
+    inputs: Mapping[str, str] | None = None,
+    items: tuple[str, ...] = (),
+    priority: int = 0,
+    lot: str | None = None,
+) -> NewTask:
+    seed = child_seed(settings.seed, key)
+    spec = TaskSpec(kind, key, seed, parameters, inputs or {}, items)
+    return NewTask(spec, iteration, priority, lot)
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    return settings.model_dump(mode="json")

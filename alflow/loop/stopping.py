@@ -1,0 +1,106 @@
+"""When a campaign is done: pure functions of what the store says."""
+
+from dataclasses import dataclass
+
+from alflow.config.campaign import CampaignSettings
+from alflow.store.views import Progress
+
+FORCE_RMSE = "test_force_rmse_eV_per_A"
+"""Name of the statistic of an iteration that holds the force RMSE on the test set [eV/Å]."""
+
+SIMULATED_PS = "longest_ps"
+"""Name of the statistic that holds the time of the longest trajectory [ps]."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopVerdict:
+    """Why a campaign ends.
+
+    Attributes:
+        state: Final state of the campaign: converged, finished or failed.
+        sentence: The reason, with its numbers.
+    """
+
+    state: str
+    sentence: str
+
+
+def judge(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    """Whether the campaign ends after its last iteration, or None if it goes on.
+
+    Convergence comes before budgets: a campaign that is good enough with its last label is
+    converged, not out of labels.
+    """
+    return (
+        _accurate_enough(progress, settings)
+        or _survived(progress, settings)
+        or _out_of_labels(progress, settings)
+        or _out_of_iterations(progress, settings)
+        or _nothing_to_learn(progress, settings)
+    )
+
+
+def _accurate_enough(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    target = settings.stop.converged.force_rmse_eV_per_A
+    value = progress.iterations[-1].stats.get(FORCE_RMSE)
+    if target is None or value is None or value > target:
+        return None
+    return StopVerdict(
+        "converged",
+        f"force RMSE on the test set is {1e3 * value:.1f} meV/Å, "
+        f"at or below the target of {1e3 * target:.1f} meV/Å",
+    )
+
+
+def _survived(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    last = progress.iterations[-1]
+    n_trajectories = int(last.stats.get("n_trajectories", 0))
+    if n_trajectories == 0:
+        return None
+    target = settings.stop.converged.survival_ps
+    simulated = last.stats[SIMULATED_PS]
+    all_finished = last.stats["n_finished"] == n_trajectories
+    is_long_enough = target is not None and simulated >= target
+    if not all_finished or not (is_long_enough or last.n_selected == 0):
+        return None
+    stated = "" if target is None else f" (target {target:g} ps)"
+    return StopVerdict(
+        "converged",
+        f"all {n_trajectories} trajectories of the last iteration survived {simulated:g} ps "
+        f"without a flagged frame{stated}",
+    )
+
+
+def _nothing_to_learn(
+    progress: Progress, _settings: CampaignSettings
+) -> StopVerdict | None:
+    last = progress.iterations[-1]
+    if last.number == 0 or last.n_selected > 0:
+        return None
+    return StopVerdict(
+        "failed",
+        f"no frame of iteration {last.number} could be chosen for a label: of "
+        f"{int(last.stats.get('n_trajectories', 0))} trajectories "
+        f"{int(last.stats.get('n_flagged', 0))} were flagged and "
+        f"{int(last.stats.get('n_unphysical', 0))} became unphysical; see: "
+        f"alflow ls candidates --iteration {last.number}",
+    )
+
+
+def _out_of_labels(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    budget = settings.stop.budget.labels
+    if budget is None or progress.n_requested < budget:
+        return None
+    return StopVerdict(
+        "finished",
+        f"the budget of {budget} labels is spent ({progress.n_requested} requested)",
+    )
+
+
+def _out_of_iterations(
+    progress: Progress, settings: CampaignSettings
+) -> StopVerdict | None:
+    limit = settings.loop.max_iterations
+    if progress.iterations[-1].number < limit:
+        return None
+    return StopVerdict("finished", f"the limit of {limit} iterations is reached")

@@ -1,0 +1,1 @@
+"""Molecular dynamics of many replicas at once, on flat arrays."""

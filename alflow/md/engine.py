@@ -1,0 +1,164 @@
+"""Steps of many replicas under one potential, with guards and a neighbour list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from alflow.core.sampling import StopReason
+from alflow.md.guards import Limits, not_finite, runaways, too_hot
+from alflow.md.langevin import Bath, until_new_forces, with_new_forces
+from alflow.md.neighbours import FindPairs, VerletList
+from alflow.md.spread import mean_forces
+from alflow.md.state import State
+from alflow.models.neighbours import neighbour_pairs
+from alflow.models.potential import Evaluation, Forces, Pairs, Potential
+
+DEFAULT_LIMITS = Limits()
+"""Limits that reject no molecule and no hot start."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Moment:
+    """Replicas at one time, and what the potential says about them.
+
+    Attributes:
+        state: Positions, velocities and forces.
+        evaluation: Energies, and the forces asked for.
+        stopped: Replicas (positions in the state) that make no sense any more, and why. They
+            must be dropped before the next step.
+    """
+
+    state: State
+    evaluation: Evaluation
+    stopped: dict[int, StopReason]
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How atoms are moved.
+
+    Attributes:
+        timestep_fs: Integration step [fs].
+        friction_per_fs: Friction of the Langevin thermostat [1/fs]; zero keeps the energy.
+        skin_A: Skin of the neighbour list [Å].
+        limits: Where a frame stops to make sense.
+    """
+
+    timestep_fs: float
+    friction_per_fs: float = 0.0
+    skin_A: float = 0.7
+    limits: Limits = DEFAULT_LIMITS
+
+
+class Engine:
+    """Advances replicas step by step.
+
+    Each replica is independent of the others: dropping some does not change the rest.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        motion: Motion,
+        *,
+        find_pairs: FindPairs = neighbour_pairs,
+    ) -> None:
+        """Keep the potential and the settings; `find_pairs` finds pairs from scratch."""
+        self._potential = potential
+        self._motion = motion
+        self._find_pairs = find_pairs
+        self._list: VerletList | None = None
+
+    def start(self, state: State, bath: Bath, forces: Forces = "mean") -> Moment:
+        """Evaluate a state as it is, apart from a scale that the bath may ask for."""
+        if bath.scale is not None:
+            state = state.rescaled(bath.scale)
+        self._list = VerletList(
+            state,
+            self._potential.cutoff_A,
+            skin_A=self._motion.skin_A,
+            distance_factor=self._motion.limits.distance_factor,
+            dtype=self._potential.dtype,
+            find_pairs=self._find_pairs,
+        )
+        close = dict.fromkeys(self._list.contacts(state), StopReason.TOO_CLOSE)
+        evaluation = self._evaluate(state, forces)
+        state = replace(state, forces=mean_forces(evaluation).to(torch.float64))
+        return Moment(state, evaluation, self._judge(state, evaluation, bath) | close)
+
+    def advance(self, moment: Moment, bath: Bath, forces: Forces = "mean") -> Moment:
+        """Make one step.
+
+        Args:
+            moment: Where the replicas are; none of them stopped.
+            bath: Target temperatures, noise and scale of this step.
+            forces: "members" if the spread will be asked for, else "mean".
+        """
+        before, timestep_fs = moment.state, self._motion.timestep_fs
+        state = until_new_forces(before, bath, self._motion.friction_per_fs, timestep_fs)
+        gone = runaways(state, timestep_fs)
+        if gone:
+            state = _held_back(state, before, list(gone))
+        pairs = self._pair_list
+        pairs.update(state)
+        close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
+        evaluation = self._evaluate(state, forces)
+        state = with_new_forces(state, mean_forces(evaluation), timestep_fs)
+        stopped = self._judge(state, evaluation, bath) | close | gone
+        return Moment(state, evaluation, stopped)
+
+    def keep(self, moment: Moment, systems: Sequence[int]) -> Moment:
+        """Drop all replicas but these, given by ascending positions."""
+        self._pair_list.keep(moment.state, systems)
+        atoms = torch.isin(
+            moment.state.system_idx,
+            torch.tensor(list(systems), device=moment.state.system_idx.device),
+        )
+        old = moment.evaluation
+        evaluation = Evaluation(
+            old.energies[:, list(systems)],
+            None if old.forces is None else old.forces[atoms],
+            None if old.member_forces is None else old.member_forces[:, atoms],
+        )
+        places = {system: place for place, system in enumerate(systems)}
+        stopped = {places[s]: why for s, why in moment.stopped.items() if s in places}
+        return Moment(moment.state.keep(systems), evaluation, stopped)
+
+    def pairs_of(self, moment: Moment, system: int) -> Pairs:
+        """The pairs of one replica, its first atom counted as zero."""
+        return self._pair_list.pairs_of(system, moment.state)
+
+    @property
+    def _pair_list(self) -> VerletList:
+        if self._list is None:
+            raise RuntimeError("the engine has not been started")
+        return self._list
+
+    def _evaluate(self, state: State, forces: Forces) -> Evaluation:
+        batch = state.batch(self._potential.dtype)
+        return self._potential.evaluate(batch, self._pair_list.pairs, forces=forces)
+
+    def _judge(
+        self, state: State, evaluation: Evaluation, bath: Bath
+    ) -> dict[int, StopReason]:
+        is_momentum_free = self._motion.friction_per_fs == 0
+        hot = too_hot(
+            state,
+            bath.temperature_K,
+            self._motion.limits,
+            is_momentum_free=is_momentum_free,
+        )
+        return dict.fromkeys(hot, StopReason.TOO_HOT) | dict.fromkeys(
+            not_finite(state, evaluation), StopReason.NOT_FINITE
+        )
+
+
+def _held_back(state: State, before: State, systems: list[int]) -> State:
+    """Put replicas back to where they last made sense, so that nothing chokes on them."""
+    atoms = torch.isin(
+        state.system_idx, torch.tensor(systems, device=state.system_idx.device)
+    )
+    return replace(
+        state, positions=torch.where(atoms[:, None], before.positions, state.positions)
+    )

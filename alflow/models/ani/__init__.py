@@ -1,0 +1,1 @@
+"""ANI: fixed symmetry-function descriptors under a stacked ensemble of small networks."""

@@ -1,0 +1,190 @@
+"""An ensemble of ANI potentials: one descriptor, stacked networks, self energies."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alflow.core.seeds import child_seed
+from alflow.models.ani.descriptor import AniDescriptor, DescriptorState
+from alflow.models.ani.files import AniFile
+from alflow.models.ani.network import StackedNetworks
+from alflow.models.ani.settings import AniSettings
+from alflow.models.neighbours import finite_systems
+from alflow.models.potential import Batch, Evaluation, Forces, Pairs
+
+
+class AniEnsemble:
+    """Members that share a descriptor; implements `alflow.models.potential.Potential`.
+
+    Attributes:
+        descriptor: What the networks see.
+        networks: Networks of all members and elements.
+        self_energies: Energy [eV] that each atom of an element adds, by atomic number.
+        metadata: What was given to `to_bytes`, after `from_bytes`.
+        n_members: Number of members.
+        cutoff_A: Reach [Å].
+        elements: Atomic numbers it knows.
+        dtype: Floating-point type of its arithmetic.
+        device: Where it computes.
+    """
+
+    def __init__(
+        self,
+        descriptor: AniDescriptor,
+        networks: StackedNetworks,
+        self_energies: Mapping[int, float],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            descriptor: What the networks see.
+            networks: Networks of all members and elements.
+            self_energies: Energy [eV] that each atom of an element adds, by atomic number.
+        """
+        self.descriptor = descriptor
+        self.networks = networks
+        self.self_energies = {
+            z: float(self_energies.get(z, 0.0)) for z in descriptor.elements
+        }
+        self.metadata: dict[str, str] = {}
+        self.n_members = networks.n_members
+        self.cutoff_A = descriptor.cutoff_A
+        self.elements = descriptor.elements
+        self.dtype = descriptor.dtype
+        self.device = descriptor.device
+
+    def evaluate(
+        self, batch: Batch, pairs: Pairs, *, forces: Forces = "mean"
+    ) -> Evaluation:
+        """Energies of all members and the forces asked for.
+
+        A system with a coordinate that is not finite has energies and forces that are NaN.
+
+        Args:
+            batch: Systems.
+            pairs: Neighbour list that may reach beyond the cutoff.
+            forces: None, their mean over members, or each member's.
+
+        Raises:
+            SettingsError: If there is an element that the ensemble does not know.
+        """
+        with torch.no_grad():
+            species = self.descriptor.species(batch.numbers)
+            state = self.descriptor.evaluate(batch, pairs)
+            broken = ~finite_systems(batch)
+            if forces == "none":
+                atomic = self.networks(state.features, species)
+                return Evaluation(self._energies(batch, atomic, broken))
+            atomic, gradient = self.networks.energies_and_gradient(state.features, species)
+            energies = self._energies(batch, atomic, broken)
+            if forces == "mean":
+                mean = gradient.mean(0, keepdim=True)
+                return Evaluation(
+                    energies, forces=self._forces(batch, state, mean, broken)[0]
+                )
+            return Evaluation(
+                energies, member_forces=self._forces(batch, state, gradient, broken)
+            )
+
+    def fingerprint(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "systems features"]:
+        """Mean descriptor of the atoms of each element, one after the other.
+
+        It does not change when a cell is repeated. Elements that are absent contribute zeros.
+
+        Args:
+            batch: Systems.
+            pairs: Neighbour list that may reach beyond the cutoff.
+        """
+        with torch.no_grad():
+            n_elements = len(self.elements)
+            state = self.descriptor.evaluate(batch, pairs)
+            group = batch.system_idx * n_elements + self.descriptor.species(batch.numbers)
+            n_groups = batch.n_systems * n_elements
+            total = state.features.new_zeros(n_groups, self.descriptor.n_features)
+            total.index_add_(0, group, state.features)
+            total /= torch.bincount(group, minlength=n_groups).clamp(min=1)[:, None]
+            fingerprint = total.view(batch.n_systems, -1)
+            fingerprint[~finite_systems(batch)] = torch.nan
+            return fingerprint
+
+    def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """Bytes of a safetensors file; equal ensembles and metadata give equal bytes.
+
+        Args:
+            metadata: What else its header should say, for example a digest of the training set.
+        """
+        return AniFile(
+            self.descriptor.constants,
+            self.elements,
+            self.networks,
+            self.self_energies,
+            dict(metadata or {}),
+        ).to_bytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "AniEnsemble":
+        """The inverse of `to_bytes`.
+
+        Raises:
+            SettingsError: If the bytes are malformed, of another family or of a newer format.
+        """
+        file = AniFile.from_bytes(content)
+        dtype = file.networks.feature_mean.dtype
+        descriptor = AniDescriptor(file.constants, file.elements, dtype=dtype)
+        ensemble = cls(descriptor, file.networks, file.self_energies)
+        ensemble.metadata = file.metadata
+        return ensemble
+
+    def _energies(
+        self, batch: Batch, atomic: Float[Tensor, "members atoms"], broken: Tensor
+    ) -> Float[Tensor, "members systems"]:
+        own = torch.tensor(
+            [self.self_energies[z] for z in self.elements],
+            dtype=torch.float64,
+            device=self.device,
+        )
+        # Self energies are large: they are added to the sums, not to each atom's small number.
+        energies = torch.zeros(
+            self.n_members, batch.n_systems, dtype=torch.float64, device=self.device
+        )
+        energies.index_add_(1, batch.system_idx, atomic.to(torch.float64))
+        composition = torch.zeros(
+            batch.n_systems, len(self.elements), dtype=torch.float64, device=self.device
+        )
+        species = self.descriptor.species(batch.numbers)
+        ones = torch.ones_like(species, dtype=torch.float64)
+        composition.index_put_((batch.system_idx, species), ones, accumulate=True)
+        energies += composition @ own
+        return energies.masked_fill_(broken, torch.nan)
+
+    @staticmethod
+    def _forces(
+        batch: Batch, state: DescriptorState, gradient: Tensor, broken: Tensor
+    ) -> Float[Tensor, "members atoms 3"]:
+        forces = state.vjp(gradient).neg_().to(batch.positions.dtype)
+        return forces.masked_fill_(broken[batch.system_idx, None], torch.nan)
+
+
+def fresh_ensemble(
+    settings: AniSettings, elements: Sequence[int], seed: int
+) -> AniEnsemble:
+    """An ensemble with initial weights and self energies of zero.
+
+    Args:
+        settings: What to build.
+        elements: Atomic numbers.
+        seed: Member m depends on `child_seed(seed, "member", m)` and nothing else.
+    """
+    dtype = torch.float32 if settings.dtype == "float32" else torch.float64
+    known = tuple(sorted({int(z) for z in elements}))
+    descriptor = AniDescriptor(settings.constants(), known, dtype=dtype)
+    networks = StackedNetworks.initialise(
+        (descriptor.n_features, *settings.hidden),
+        len(known),
+        [child_seed(seed, "member", member) for member in range(settings.members)],
+        activation=settings.activation,
+        dtype=dtype,
+    )
+    return AniEnsemble(descriptor, networks, {})

@@ -1,0 +1,72 @@
+"""Weights of potentials as safetensors bytes: tensors, and a header of strings."""
+
+import json
+import struct
+from collections.abc import Mapping
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from alflow.core.errors import SettingsError
+
+LENGTH = struct.Struct("<Q")
+"""A safetensors file starts with the length of its JSON header in this form."""
+METADATA = "__metadata__"
+ALIGNMENT = 8
+
+
+def write_weights(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
+    """Bytes of a safetensors file; equal content gives equal bytes.
+
+    Args:
+        tensors: Tensors by name.
+        header: What else there is to say, as strings.
+    """
+    # safetensors writes the strings of the header in no fixed order: its bytes go through JSON
+    # once more, so that a hash of the file is a hash of its content.
+    content = save(
+        {name: tensors[name].contiguous() for name in sorted(tensors)}, dict(header)
+    )
+    (length,) = LENGTH.unpack_from(content)
+    end = LENGTH.size + length
+    text = json.dumps(
+        json.loads(content[LENGTH.size : end]), sort_keys=True, separators=(",", ":")
+    ).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    return LENGTH.pack(len(text)) + text + content[end:]
+
+
+def read_header(content: bytes) -> dict[str, str]:
+    """Strings of the header, without a look at the tensors.
+
+    Raises:
+        SettingsError: If the bytes are not a safetensors file.
+    """
+    try:
+        (length,) = LENGTH.unpack_from(content)
+        values = json.loads(content[LENGTH.size : LENGTH.size + length])[METADATA]
+        return {str(name): str(value) for name, value in values.items()}
+    except (
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise SettingsError(
+            f"these weights are not a safetensors file of alflow: {error}"
+        ) from error
+
+
+def read_tensors(content: bytes) -> dict[str, Tensor]:
+    """Tensors by name.
+
+    Raises:
+        SettingsError: If the bytes are not a safetensors file.
+    """
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"weights are damaged: {error}") from error

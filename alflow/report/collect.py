@@ -1,0 +1,296 @@
+"""Reads a whole campaign from its store, at any time, into one `CampaignReport`."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from alflow.core.errors import PluginError
+from alflow.core.sampling import Gate
+from alflow.registry import find
+from alflow.report import readings
+from alflow.report.content import (
+    CampaignReport,
+    FailedAttempt,
+    GenerationRow,
+    Header,
+    IterationRow,
+    LabelFailures,
+    Outcome,
+    Provenance,
+    SelectedStructure,
+    Standing,
+)
+from alflow.report.estimates import Work, survival_curve, timeline
+from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
+from alflow.store import CampaignState, Split, Store, history, predictions
+
+MAX_SELECTED = 12
+MAX_ATTEMPTS = 20
+MAX_IDS = 8
+NO_CAMPAIGN = Header("(no campaign)", None, None, "", "", 0, "", "", 0.0, 0.0)
+
+
+def collect(store: Store) -> CampaignReport:
+    """Everything a report shows, as of one moment; works while the campaign runs too.
+
+    Raises:
+        StoreError: If the database cannot be read.
+    """
+    with store.read() as connection:
+        reader = _Reader(connection)
+        overview = history.overview(connection)
+        if overview is None:
+            return CampaignReport(NO_CAMPAIGN, Outcome(Standing.EMPTY))
+        return reader.report(overview, store.name)
+
+
+class _Reader:
+    """One read transaction and what several parts of the report need from it."""
+
+    def __init__(self, connection: Any) -> None:
+        # The type of a connection is the store's business: no SQL is spoken here.
+        self._connection = connection
+        self._labels = history.label_counts(connection)
+        self._paths = history.paths(connection)
+        self._candidates = history.candidate_counts(connection)
+
+    def report(self, overview: history.Overview, database: str) -> CampaignReport:
+        generations = self._generations()
+        iterations = self._iterations()
+        sampled = sorted({count.iteration for count in self._candidates})
+        failures = history.failed_attempts(self._connection, MAX_ATTEMPTS)
+        return CampaignReport(
+            header=self._header(overview, database, iterations, generations),
+            outcome=self._outcome(overview, iterations),
+            n_labels_new=next(
+                (r.n_labels_ok for r in iterations[::-1] if r.n_labels_ok), 0
+            ),
+            generations=generations,
+            iterations=iterations,
+            spreads=tuple(self._spread(number, overview.config) for number in sampled[-2:]),
+            calibration=readings.calibration(
+                predictions.new_label_predictions(self._connection)
+            ),
+            parity=self._parity(generations),
+            survival=self._survival(),
+            label_failures=self._label_failures(),
+            attempts_failed=tuple(_failed(attempt) for attempt in failures),
+            n_attempts_failed=history.n_failed_attempts(self._connection),
+            timeline=self._timeline(overview.as_of),
+            selected=self._selected(sampled),
+            provenance=Provenance(
+                overview.config,
+                overview.config_sha,
+                tuple(history.environments(self._connection)),
+                overview.store_uuid,
+            ),
+        )
+
+    def _header(
+        self,
+        overview: history.Overview,
+        database: str,
+        iterations: Sequence[IterationRow],
+        generations: Sequence[GenerationRow],
+    ) -> Header:
+        level = readings.text_at(overview.config, "label", "primary")
+        ready = [row.number for row in generations if row.state == "ready"]
+        return Header(
+            campaign=overview.name,
+            iteration=iterations[-1].number if iterations else None,
+            generation=ready[-1] if ready else None,
+            level=level,
+            level_detail=" ".join(history.level_words(self._connection, level)),
+            seed=overview.seed,
+            version=overview.alflow_version,
+            database=database,
+            started=overview.created,
+            as_of=overview.as_of,
+        )
+
+    def _outcome(
+        self, overview: history.Overview, iterations: Sequence[IterationRow]
+    ) -> Outcome:
+        config = overview.config
+        requested = sum(count.n for count in self._labels if count.split != Split.TEST)
+        max_labels = readings.whole_at(config, "stop", "budget", "labels")
+        standing = Standing.STOPPED
+        match overview.state:
+            case CampaignState.RUNNING:
+                standing = Standing.RUNNING if iterations else Standing.EMPTY
+            case CampaignState.CONVERGED:
+                standing = Standing.CONVERGED
+            case CampaignState.FAILED:
+                standing = Standing.FAILED
+            case CampaignState.FINISHED:
+                spent = max_labels is not None and requested >= max_labels
+                standing = Standing.BUDGET if spent else Standing.ITERATIONS
+        return Outcome(
+            standing=standing,
+            reason=overview.verdict,
+            phase=iterations[-1].phase if iterations and not iterations[-1].ended else "",
+            n_requested=requested,
+            max_iterations=readings.whole_at(config, "loop", "max_iterations"),
+            max_labels=max_labels,
+            converged=readings.numbers_at(config, "stop", "converged"),
+        )
+
+    def _iterations(self) -> tuple[IterationRow, ...]:
+        labels: dict[int, Counter[str]] = defaultdict(Counter)
+        for label in self._labels:
+            labels[label.iteration][label.state] += label.n
+        paths = defaultdict(list)
+        for path in self._paths:
+            paths[path.iteration].append(path)
+        origins: dict[int, Counter[str]] = defaultdict(Counter)
+        decisions: dict[int, Counter[str]] = defaultdict(Counter)
+        for one in self._candidates:
+            origins[one.iteration][one.reason] += one.n
+            decisions[one.iteration][one.decision] += one.n
+        return tuple(
+            IterationRow(
+                number=row.number,
+                phase=row.phase,
+                started=row.started,
+                ended=row.ended,
+                n_trajectories=len(paths[row.number]),
+                stop_reasons=dict(Counter(path.stop_reason for path in paths[row.number])),
+                sampled_ps=sum(path.time_fs for path in paths[row.number]) / 1000,
+                n_flagged=origins[row.number]["flagged"],
+                n_audit=origins[row.number]["audit"],
+                decisions=dict(decisions[row.number]),
+                n_labels_ok=labels[row.number]["ok"],
+                n_labels_failed=labels[row.number]["failed"],
+                n_labels_pending=labels[row.number]["pending"],
+            )
+            for row in history.iterations(self._connection)
+        )
+
+    def _generations(self) -> tuple[GenerationRow, ...]:
+        tested = {
+            error.generation: error
+            for error in predictions.errors_on_test(self._connection)
+        }
+        nothing = predictions.ErrorOnTest(-1, 0, None, None)
+        return tuple(
+            GenerationRow(
+                number=row.number,
+                state=row.state,
+                n_members=len(row.seeds),
+                n_labels=row.n_train,
+                n_test=tested.get(row.number, nothing).n_labels,
+                force_rmse=readings.root(tested.get(row.number, nothing).force),
+                energy_rmse=readings.root(tested.get(row.number, nothing).energy),
+                snapshot=row.digest,
+                weights=() if row.weights_sha is None else (row.weights_sha,),
+                seeds=row.seeds,
+            )
+            for row in predictions.generations(self._connection)
+        )
+
+    def _spread(self, number: int, config: Any) -> SpreadSample:
+        rows = predictions.candidate_spreads(self._connection, number)
+        return readings.spread_sample(number, rows, gate_of(config, rows[0].generation))
+
+    def _parity(self, generations: Sequence[GenerationRow]) -> tuple[Parity, ...]:
+        tested = [row.number for row in generations if row.n_test]
+        ends = sorted({tested[0], tested[-1]}) if tested else []
+        return tuple(
+            readings.parity(n, predictions.predictions_on_test(self._connection, n))
+            for n in ends
+        )
+
+    def _survival(self) -> tuple[SurvivalCurve, ...]:
+        paths = defaultdict(list)
+        for path in self._paths:
+            paths[path.generation].append(path)
+        return tuple(
+            survival_curve(
+                generation,
+                [path.time_fs for path in paths[generation]],
+                [path.stop_reason != "finished" for path in paths[generation]],
+            )
+            for generation in sorted(paths)
+        )
+
+    def _label_failures(self) -> tuple[LabelFailures, ...]:
+        found = []
+        for kind, count in history.label_failure_counts(self._connection).items():
+            latest = history.label_failures(self._connection, kind, MAX_IDS)
+            found.append(
+                LabelFailures(
+                    kind,
+                    count,
+                    tuple(row.structure_id for row in latest),
+                    tuple(row.task_id for row in latest if row.task_id is not None),
+                    latest[0].message,
+                )
+            )
+        return tuple(found)
+
+    def _timeline(self, as_of: float) -> Timeline:
+        attempts = history.attempts(self._connection)
+        hosts = sorted({attempt.host for attempt in attempts if attempt.host})
+        # Only attempts with a result tell their host; with one host there is nothing to guess.
+        unknown = hosts[0] if len(hosts) == 1 else "host unknown"
+        work = []
+        for attempt in attempts:
+            end = as_of if attempt.ended is None else attempt.ended
+            start = attempt.started
+            if attempt.wall_s is not None:
+                start = max(start, end - attempt.wall_s)
+            host = attempt.host or unknown
+            is_failed = attempt.state == "failed"
+            work.append(Work(host, attempt.kind, start, max(start, end), is_failed))
+        return timeline(work)
+
+    def _selected(self, sampled: Sequence[int]) -> tuple[SelectedStructure, ...]:
+        for number in reversed(sampled):
+            rows = history.selected(self._connection, number, MAX_SELECTED)
+            if rows:
+                return tuple(
+                    SelectedStructure(
+                        row.structure_id,
+                        row.formula,
+                        number,
+                        row.reason,
+                        row.measure,
+                        row.energy_spread,
+                        row.force_spread_max,
+                        row.decision_reason,
+                        row.label_state,
+                    )
+                    for row in rows
+                )
+        return ()
+
+
+def _failed(attempt: history.Try) -> FailedAttempt:
+    return FailedAttempt(
+        task_id=attempt.task_id,
+        number=attempt.number,
+        kind=attempt.kind,
+        failure=attempt.failure or "",
+        message=attempt.message,
+        host=attempt.host or "",
+        ended=attempt.ended,
+        is_given_up=attempt.task_state == "failed",
+    )
+
+
+def gate_of(config: Any, generation: int) -> Gate | None:
+    """Thresholds by which a generation was sampled, from the rule that the settings name.
+
+    None if the rule is not installed here, or is now of another mind about its settings.
+    """
+    settings = config.get("acquire")
+    if not isinstance(settings, dict) or "kind" not in settings:
+        return None
+    try:
+        rule = find("acquisition", str(settings["kind"])).model_validate(settings).create()
+    except (PluginError, ValidationError):
+        return None
+    gate: Gate = rule.gate(generation)
+    return gate

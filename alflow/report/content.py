@@ -1,0 +1,305 @@
+"""What a report says about a campaign, as one tree of frozen values.
+
+`collect` fills it from the store; figures, wording, HTML and JSON read nothing else.
+Numbers are in eV, Å and fs unless a name says otherwise; times are UTC seconds since 1970.
+A value that does not exist yet is None, and a part without data is an empty tuple.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from alflow.report.samples import (
+    CalibrationSample,
+    Parity,
+    SpreadSample,
+    SurvivalCurve,
+    Timeline,
+)
+
+
+class Standing(StrEnum):
+    """How a campaign stands; the word of the verdict box."""
+
+    EMPTY = "not started"
+    RUNNING = "running"
+    CONVERGED = "converged"
+    BUDGET = "budget spent"
+    ITERATIONS = "iterations used up"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Which campaign this is, and of when the report is.
+
+    Attributes:
+        campaign: Its name.
+        iteration: Number of the last iteration, None before the first.
+        generation: Number of the last ensemble that is ready, None before the first.
+        level: Name of the primary level of theory, empty while none is known.
+        level_detail: Program, method and basis of that level.
+        seed: Seed of the campaign.
+        version: Version of alflow that made the store.
+        database: Where the store is, without secrets.
+        started: When the campaign was created [s].
+        as_of: When the last thing was recorded [s].
+    """
+
+    campaign: str
+    iteration: int | None
+    generation: int | None
+    level: str
+    level_detail: str
+    seed: int
+    version: str
+    database: str
+    started: float
+    as_of: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the campaign stands and what its rules are.
+
+    Attributes:
+        standing: How it stands.
+        reason: What the loop wrote down when it stopped, a sentence or empty.
+        phase: Phase of the last iteration, empty before the first.
+        n_requested: Labels asked for so far, as the budget counts them.
+        max_iterations: Largest number of iterations allowed, None if unknown.
+        max_labels: Largest number of labels allowed, None if there is no such rule.
+        converged: What counts as converged, by name of the rule.
+    """
+
+    standing: Standing
+    reason: str = ""
+    phase: str = ""
+    n_requested: int = 0
+    max_iterations: int | None = None
+    max_labels: int | None = None
+    converged: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRow:
+    """One generation of the ensemble and how well it does on the fixed test set.
+
+    Attributes:
+        number: Number of the generation.
+        state: planned, training, ready, rejected or retired.
+        n_members: Number of members.
+        n_labels: Labels in the snapshot it was trained on.
+        n_test: Labels of the test set it was validated on.
+        force_rmse: Test error of the forces, per component [eV/Å], None if not validated.
+        energy_rmse: Test error of the energy [eV/atom], None if not validated.
+        snapshot: Digest of the snapshot.
+        weights: SHA-256 of the weights, one for each distinct file.
+        seeds: Seed of each member.
+    """
+
+    number: int
+    state: str
+    n_members: int
+    n_labels: int
+    n_test: int
+    force_rmse: float | None
+    energy_rmse: float | None
+    snapshot: str
+    weights: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRow:
+    """One pass of the loop in numbers.
+
+    Attributes:
+        number: Number of the iteration.
+        phase: Where it stands.
+        started: When it began [s].
+        ended: When it ended [s], None while it runs.
+        n_trajectories: Trajectories that ended.
+        stop_reasons: Number of trajectories by why they ended.
+        sampled_ps: Simulated time of all trajectories [ps].
+        n_flagged: Candidates that the gate flagged.
+        n_audit: Candidates drawn at random.
+        decisions: Number of candidates by decision.
+        n_labels_ok: Structures labelled.
+        n_labels_failed: Structures that could not be labelled.
+        n_labels_pending: Structures whose label is on its way.
+    """
+
+    number: int
+    phase: str
+    started: float
+    ended: float | None
+    n_trajectories: int
+    stop_reasons: Mapping[str, int]
+    sampled_ps: float
+    n_flagged: int
+    n_audit: int
+    decisions: Mapping[str, int]
+    n_labels_ok: int
+    n_labels_failed: int
+    n_labels_pending: int
+
+    @property
+    def flagged_fraction(self) -> float | None:
+        """Share of trajectories that did not survive: flagged or unphysical."""
+        if not self.n_trajectories:
+            return None
+        return 1 - self.stop_reasons.get("finished", 0) / self.n_trajectories
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFailures:
+    """Structures that could not be labelled, of one kind of failure.
+
+    Attributes:
+        kind: Kind of failure.
+        count: How many.
+        structure_ids: The latest of them, newest first.
+        task_ids: Their tasks, in the same order.
+        message: Message of the latest.
+    """
+
+    kind: str
+    count: int
+    structure_ids: tuple[int, ...]
+    task_ids: tuple[int, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One attempt of a task that gave no result.
+
+    Attributes:
+        task_id: Number of the task.
+        number: Which attempt.
+        kind: Kind of the task.
+        failure: Class of failure.
+        message: What it said.
+        host: Where it ran.
+        ended: When [s].
+        is_given_up: Whether the task will not be tried again.
+    """
+
+    task_id: int
+    number: int
+    kind: str
+    failure: str
+    message: str
+    host: str
+    ended: float | None
+    is_given_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedStructure:
+    """A candidate that was chosen for a label.
+
+    Attributes:
+        structure_id: Number of the structure.
+        formula: Its formula.
+        iteration: Iteration that chose it.
+        reason: flagged or audit.
+        measure: Measure that exceeded its limit, empty for an audit frame.
+        energy_spread: Energy spread over the square root of the number of atoms [eV].
+        force_spread: Largest force spread of any atom [eV/Å].
+        decision_reason: Why it was chosen.
+        label_state: ok, failed or pending.
+    """
+
+    structure_id: int
+    formula: str
+    iteration: int
+    reason: str
+    measure: str
+    energy_spread: float | None
+    force_spread: float | None
+    decision_reason: str
+    label_state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made the numbers.
+
+    Attributes:
+        settings: Resolved settings of the campaign (JSON-like).
+        settings_sha: Their checksum.
+        environments: Versions of packages that workers and manager ran with.
+        store_uuid: Identity of the store.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_sha: str = ""
+    environments: tuple[Mapping[str, Any], ...] = ()
+    store_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignReport:
+    """Everything a report shows.
+
+    Attributes:
+        header: Which campaign, of when.
+        outcome: How it stands.
+        n_labels_new: Labels won in the last iteration that has any.
+        generations: All generations, first to last.
+        iterations: All iterations, first to last.
+        spreads: Candidates of the last two iterations that have any, oldest first.
+        calibration: New labels of each iteration against the generation that chose them.
+        parity: First and last validated generation on the test set.
+        survival: Curve of each generation that sampled.
+        label_failures: Failed labels by kind, most frequent first.
+        attempts_failed: Failed attempts, newest first; the latest few.
+        n_attempts_failed: Number of all failed attempts.
+        timeline: Work by worker.
+        selected: Last selected candidates, largest spread first.
+        provenance: What made the numbers.
+    """
+
+    header: Header
+    outcome: Outcome
+    n_labels_new: int = 0
+    generations: tuple[GenerationRow, ...] = ()
+    iterations: tuple[IterationRow, ...] = ()
+    spreads: tuple[SpreadSample, ...] = ()
+    calibration: tuple[CalibrationSample, ...] = ()
+    parity: tuple[Parity, ...] = ()
+    survival: tuple[SurvivalCurve, ...] = ()
+    label_failures: tuple[LabelFailures, ...] = ()
+    attempts_failed: tuple[FailedAttempt, ...] = ()
+    n_attempts_failed: int = 0
+    timeline: Timeline = field(default_factory=Timeline)
+    selected: tuple[SelectedStructure, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def n_labels_ok(self) -> int:
+        """Structures labelled in the whole campaign, test set included."""
+        return sum(row.n_labels_ok for row in self.iterations)
+
+    @property
+    def n_labels_failed(self) -> int:
+        """Structures that could not be labelled in the whole campaign."""
+        return sum(row.n_labels_failed for row in self.iterations)
+
+    @property
+    def validated(self) -> tuple[GenerationRow, ...]:
+        """Generations with a test error, of the energy at least."""
+        return tuple(
+            row
+            for row in self.generations
+            if row.force_rmse is not None or row.energy_rmse is not None
+        )
+
+    @property
+    def sampled(self) -> tuple[IterationRow, ...]:
+        """Iterations with trajectories."""
+        return tuple(row for row in self.iterations if row.n_trajectories)

@@ -1,0 +1,369 @@
+"""The figures of a report; each takes content and returns the text of an SVG element."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from alflow.core.sampling import Limit
+from alflow.report import svg
+from alflow.report.content import GenerationRow
+from alflow.report.quantities import grouped, significant
+from alflow.report.samples import (
+    CalibrationSample,
+    Parity,
+    SpreadSample,
+    SurvivalCurve,
+    Timeline,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_VECTOR_POINTS = 300
+"""Above this a scatter is drawn as pixels or hexagons: it would bloat the page."""
+
+MAX_POINTS = 2000
+"""Points of one colour that are drawn, evenly chosen; more only hide each other."""
+
+MAX_VECTOR_BARS = 250
+
+KIND_COLOURS = {
+    "build": svg.GREY,
+    "sample": svg.BLUE,
+    "label": svg.ORANGE,
+    "train": svg.GREEN,
+    "validate": svg.PURPLE,
+}
+"""Colour of each kind of task."""
+
+
+def learning(rows: Sequence[GenerationRow]) -> str:
+    """Test errors by generation on a log axis; labels as second x."""
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        numbers = [row.number for row in rows]
+        forces = [_milli(row.force_rmse) for row in rows]
+        energies = [_milli(row.energy_rmse) for row in rows]
+        if np.isfinite(forces).any():
+            axes.plot(numbers, forces, "o-", color=svg.BLUE, label="force, meV/Å")
+        if np.isfinite(energies).any():
+            style: Any = {"color": svg.VERMILION, "label": "energy, meV/atom"}
+            axes.plot(numbers, energies, "s--", **style)
+        _log_axis(axes, [*forces, *energies])
+        axes.set_xlabel("generation")
+        axes.set_ylabel("test RMSE (see legend)")
+        axes.set_xticks(_thinned(numbers), [f"g{n}" for n in _thinned(numbers)])
+        axes.set_xlim(numbers[0] - 0.4, numbers[-1] + 0.4)
+        _labels_axis(axes, rows)
+        figure.legend(loc="outside lower center", ncols=2)
+
+    return svg.draw("learning", paint)
+
+
+def _milli(value: float | None) -> float:
+    return np.nan if value is None else 1e3 * value
+
+
+def _labels_axis(axes: "Axes", rows: Sequence[GenerationRow]) -> None:
+    second = axes.secondary_xaxis("top")
+    shown = _thinned([row.number for row in rows], limit=6)
+    labels = {row.number: grouped(row.n_labels) for row in rows}
+    second.set_xticks(shown, [labels[number] for number in shown])
+    second.set_xlabel("labels trained on")
+    second.spines["top"].set_visible(False)
+
+
+def _thinned(numbers: Sequence[int], limit: int = 10) -> list[int]:
+    step = -(-len(numbers) // limit)
+    return list(numbers[::step])
+
+
+def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
+    """A log axis with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    usable = [value for value in values if np.isfinite(value) and value > 0]
+    if not usable:
+        return
+    axes.set_yscale("log")
+    axes.set_ylim(min(usable) / 1.5, max(usable) * 1.5)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def spread_histogram(
+    sample: SpreadSample, measure: str, before: SpreadSample | None = None
+) -> str:
+    """Candidates by spread, flagged on audit, with the threshold; the iteration before as line."""
+    is_force = measure == "force_max"
+    unit, what = (
+        ("meV/Å", "largest force spread") if is_force else ("meV", "energy spread / √N")
+    )
+    edges = bin_edges(spread_values(sample, measure))
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.hist(
+            [
+                _inside(sample, measure, edges, mask)
+                for mask in (~sample.is_audit, sample.is_audit)
+            ],
+            bins=list(edges),
+            stacked=True,
+            color=[svg.BLUE, svg.ORANGE],
+            label=["flagged", "audit (random)"],
+            rwidth=0.92,
+        )
+        if before is not None:
+            everything = np.ones(len(before.energy), bool)
+            counts, _ = np.histogram(_inside(before, measure, edges, everything), edges)
+            axes.stairs(counts, edges, color=svg.INK, label=f"all of i{before.iteration}")
+        limit = None if sample.gate is None else getattr(sample.gate, measure)
+        if limit is not None:
+            _threshold(axes, limit, sample.force_scale)
+        axes.set_xlabel(f"{what}, {unit}")
+        axes.set_ylabel("candidates")
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(visible=False, axis="x")
+        figure.legend(
+            loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.4
+        )
+
+    return svg.draw(f"spread-{measure.replace('_', '-')}", paint)
+
+
+def spread_values(sample: SpreadSample, measure: str) -> Float[np.ndarray, " candidates"]:
+    """One measure of the spread of all candidates [meV/Å or meV]."""
+    values = sample.force_max if measure == "force_max" else sample.energy
+    in_milli: Float[np.ndarray, " candidates"] = 1e3 * values
+    return in_milli
+
+
+def _inside(
+    sample: SpreadSample,
+    measure: str,
+    edges: Float[np.ndarray, " edges"],
+    mask: Bool[np.ndarray, " candidates"],
+) -> Float[np.ndarray, " some"]:
+    values = spread_values(sample, measure)[mask]
+    clipped: Float[np.ndarray, " some"] = np.clip(
+        values[np.isfinite(values)], edges[0], edges[-1]
+    )
+    return clipped
+
+
+def bin_edges(
+    values: Float[np.ndarray, " n"], bins: int = 30
+) -> Float[np.ndarray, " edges"]:
+    """Edges from zero to the 99th percentile; what lies beyond goes into the last bin."""
+    usable = values[np.isfinite(values)]
+    top = float(np.quantile(usable, 0.99)) if len(usable) else 1.0
+    return np.linspace(0.0, top if top > 0 else 1.0, bins + 1)
+
+
+def _threshold(
+    axes: "Axes", limit: Limit, scales: Float[np.ndarray, " candidates"]
+) -> None:
+    """A line at the limit for the median force, a band from the smallest to the largest."""
+    usable = scales[np.isfinite(scales)]
+    if not len(usable):
+        usable = np.zeros(1)
+    low, middle, high = (
+        1e3 * limit.at(float(s)) for s in np.quantile(usable, [0.05, 0.5, 0.95])
+    )
+    if high > low:
+        axes.axvspan(low, high, color=svg.VERMILION, alpha=0.10, linewidth=0)
+    axes.axvline(
+        middle,
+        color=svg.VERMILION,
+        linestyle="--",
+        label=f"threshold {significant(middle, 3)}",
+    )
+
+
+def calibration(sample: CalibrationSample) -> str:
+    """True error of new labels against the spread that chose them, both on log axes."""
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        usable = (sample.force_spread > 0) & (sample.force_error > 0)
+        x, y = 1e3 * sample.force_spread[usable], 1e3 * sample.force_error[usable]
+        is_audit = sample.is_audit[usable]
+        points = [(x[mask], y[mask]) for mask in (~is_audit, is_audit)]
+        _scatter(axes, points, [(svg.BLUE, "flagged"), (svg.ORANGE, "audit (random)")])
+        if len(x):
+            ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
+            axes.plot(ends, ends, color=svg.GREY, linewidth=1.2, label="error = spread")
+            if sample.factor:
+                axes.plot(
+                    ends,
+                    sample.factor * ends,
+                    "--",
+                    color=svg.VERMILION,
+                    label=f"error = {significant(sample.factor, 2)} × spread",
+                )
+            axes.loglog()
+            axes.set(xlim=ends, ylim=ends)
+            _plain_log(axes)
+        axes.set_xlabel("mean force spread, meV/Å")
+        axes.set_ylabel("true force error, meV/Å")
+        if len(x):
+            figure.legend(loc="outside lower center", ncols=2)
+
+    return svg.draw("calibration", paint)
+
+
+def _plain_log(axes: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def _scatter(
+    axes: "Axes",
+    points: Sequence[tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]],
+    styles: Sequence[tuple[str, str]],
+) -> None:
+    """Sets of points, each with its colour and label; as pixels if they are many."""
+    many = sum(len(x) for x, _ in points) > MAX_VECTOR_POINTS
+    for (x, y), (colour, label) in zip(points, styles, strict=True):
+        if len(x):
+            step = -(-len(x) // MAX_POINTS)
+            style: Any = {
+                "color": colour,
+                "alpha": 0.55,
+                "markeredgewidth": 0,
+                "label": label,
+            }
+            axes.plot(x[::step], y[::step], "o", markersize=3.5, rasterized=many, **style)
+
+
+def parity(pair: Sequence[Parity], quantity: str) -> str:
+    """Predictions against labels of the test set: the first generation behind the last."""
+    is_force = quantity == "force"
+    unit = "eV/Å" if is_force else "eV/atom"
+
+    def paint(_figure: "Figure", axes: "Axes") -> None:
+        points = [
+            (one.force_reference, one.force_predicted)
+            if is_force
+            else (one.energy_reference, one.energy_predicted)
+            for one in pair
+        ]
+        colours = [svg.ORANGE, svg.BLUE][-len(pair) :]
+        names = [f"g{one.generation}" for one in pair]
+        _scatter(axes, points, list(zip(colours, names, strict=True)))
+        values = np.concatenate([axis for both in points for axis in both])
+        if len(values):
+            low, high = float(values.min()), float(values.max())
+            margin = 0.05 * (high - low) or 1.0
+            ends = (low - margin, high + margin)
+            axes.plot(ends, ends, color=svg.INK, linewidth=1.0, zorder=0)
+            axes.set(xlim=ends, ylim=ends)
+            axes.legend(loc="upper left", markerscale=1.8)
+        axes.set_aspect("equal", adjustable="box")
+        noun = "force component" if is_force else "energy"
+        axes.set_xlabel(f"labelled {noun}, {unit}")
+        axes.set_ylabel(f"predicted, {unit}")
+
+    return svg.draw(f"parity-{quantity}", paint)
+
+
+def survival(curves: Sequence[SurvivalCurve]) -> str:
+    """Fraction of trajectories that are still trusted, by simulated time and generation."""
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        longest = max(curve.times_fs[-1] for curve in curves)
+        divisor, unit = (1.0, "fs") if longest < 1000 else (1000.0, "ps")  # noqa: PLR2004
+        colours = _shades(len(curves))
+        for curve, colour in zip(curves, colours, strict=True):
+            axes.step(
+                np.array(curve.times_fs) / divisor,
+                100 * np.array(curve.fractions),
+                where="post",
+                color=colour,
+                label=f"g{curve.generation}",
+            )
+        axes.axhline(50, color=svg.GREY, linewidth=0.8, linestyle=":")
+        axes.set_ylim(0, 102)
+        axes.set_xlim(0, max(longest / divisor, 1e-9))
+        axes.set_xlabel(f"simulated time, {unit}")
+        axes.set_ylabel("still trusted, %")
+        figure.legend(loc="outside lower center", ncols=6)
+
+    return svg.draw("survival", paint)
+
+
+def _shades(number: int) -> list[Any]:
+    """From light to dark blue; the last one is orange, so that it stands out."""
+    import matplotlib as mpl
+
+    if number == 1:
+        return [svg.BLUE]
+    tones = np.linspace(0.3, 0.95, number - 1)
+    return [*mpl.colormaps["Blues"](tones), svg.VERMILION]
+
+
+def timeline(work: Timeline) -> str:
+    """Work by worker and kind of task; failed attempts are red."""
+    start = min(bar.start for bar in work.bars)
+    divisor, unit = _time_unit(work.span_s)
+    lanes = max(bar.lane for bar in work.bars) + 1
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        from matplotlib.patches import Patch
+
+        for kind in sorted({bar.kind for bar in work.bars}):
+            colour = KIND_COLOURS.get(kind, svg.SKY)
+            for failed in (False, True):
+                bars = [b for b in work.bars if (b.kind, b.is_failed) == (kind, failed)]
+                shape = svg.VERMILION if failed else colour
+                axes.barh(
+                    [bar.lane for bar in bars],
+                    [
+                        max(bar.end - bar.start, work.span_s / 2000) / divisor
+                        for bar in bars
+                    ],
+                    left=[(bar.start - start) / divisor for bar in bars],
+                    height=0.72,
+                    color=shape,
+                    linewidth=0,
+                    rasterized=len(work.bars) > MAX_VECTOR_BARS,
+                )
+        axes.set_yticks(range(lanes), [_short(name) for name in work.lanes[:lanes]])
+        axes.set_ylim(lanes - 0.4, -0.6)
+        axes.set_xlim(0, max(work.span_s / divisor, 1e-9))
+        axes.set_xlabel(f"time since the first attempt, {unit}")
+        axes.grid(visible=False, axis="y")
+        kinds = sorted({bar.kind for bar in work.bars}, key=_place)
+        patches = [Patch(color=KIND_COLOURS.get(k, svg.SKY), label=k) for k in kinds]
+        if any(bar.is_failed for bar in work.bars):
+            patches.append(Patch(color=svg.VERMILION, label="failed"))
+        figure.legend(handles=patches, loc="outside lower center", ncols=7)
+
+    return svg.draw("timeline", paint, (svg.WIDE[0], 1.3 + 0.24 * lanes))
+
+
+def _place(kind: str) -> tuple[int, str]:
+    """Kinds in the order of the loop, unknown ones last."""
+    known = list(KIND_COLOURS)
+    return (known.index(kind) if kind in known else len(known)), kind
+
+
+def _short(name: str, limit: int = 24) -> str:
+    return name if len(name) <= limit else "…" + name[1 - limit :]
+
+
+def _time_unit(span_s: float) -> tuple[float, str]:
+    if span_s < 300:  # noqa: PLR2004
+        return 1.0, "s"
+    if span_s < 3 * 3600:
+        return 60.0, "min"
+    return 3600.0, "h"

@@ -1,0 +1,139 @@
+"""From rows of a store to what figures draw, and single values out of settings. Pure."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from alflow.core.sampling import Gate
+from alflow.report.estimates import calibration_factor, coverage
+from alflow.report.samples import CalibrationSample, Parity, SpreadSample
+from alflow.store.predictions import (
+    CandidateSpread,
+    NewLabelPrediction,
+    PredictionOnTest,
+)
+
+MAX_COMPONENTS = 20_000
+"""Force components of a parity plot; of more, an even selection is shown."""
+
+MAX_LABELS = 2_000
+"""New labels of one iteration that are listed one by one."""
+
+
+def root(square: float | None) -> float | None:
+    """Root of a mean square; None stays None."""
+    return None if square is None else math.sqrt(square)
+
+
+def at(settings: Mapping[str, Any], *path: str) -> Any:
+    """The value under a path of keys, or None if there is none."""
+    value: Any = settings
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def text_at(settings: Mapping[str, Any], *path: str) -> str:
+    """The text under a path of keys, or an empty one."""
+    value = at(settings, *path)
+    return value if isinstance(value, str) else ""
+
+
+def whole_at(settings: Mapping[str, Any], *path: str) -> int | None:
+    """The whole number under a path of keys, or None."""
+    value = at(settings, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def numbers_at(settings: Mapping[str, Any], *path: str) -> dict[str, float]:
+    """The numbers among the settings under a path of keys."""
+    value = at(settings, *path)
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {
+        name: float(number)
+        for name, number in items
+        if isinstance(number, int | float) and not isinstance(number, bool)
+    }
+
+
+def spread_sample(
+    number: int, rows: Sequence[CandidateSpread], gate: Gate | None
+) -> SpreadSample:
+    """Spreads of the candidates of one iteration; there must be at least one."""
+    return SpreadSample(
+        iteration=number,
+        generation=rows[0].generation,
+        energy=np.array([row.energy for row in rows]),
+        force_max=np.array([row.force_max for row in rows]),
+        force_scale=np.array([row.force_scale for row in rows]),
+        is_audit=np.array([row.reason == "audit" for row in rows]),
+        gate=gate,
+    )
+
+
+def calibration(rows: Sequence[NewLabelPrediction]) -> tuple[CalibrationSample, ...]:
+    """One sample for each iteration; the rows come by iteration."""
+
+    def by_iteration(row: NewLabelPrediction) -> tuple[int, int]:
+        return row.iteration, row.generation
+
+    return tuple(
+        _calibration(iteration, generation, list(group))
+        for (iteration, generation), group in groupby(rows, by_iteration)
+    )
+
+
+def _calibration(
+    iteration: int, generation: int, rows: Sequence[NewLabelPrediction]
+) -> CalibrationSample:
+    per_root = np.sqrt([row.n_atoms for row in rows])
+    force_spread = np.array([row.force_spread_mean for row in rows])
+    # The error is per component; its vector, like the spread, has three.
+    force_error = math.sqrt(3.0) * np.array([row.force_rmse for row in rows])
+    energy_spread = np.array([row.energy_spread for row in rows])
+    energy_error = np.array([row.energy_error for row in rows]) / per_root
+    listed = slice(None, None, -(-len(rows) // MAX_LABELS))
+    return CalibrationSample(
+        iteration=iteration,
+        generation=generation,
+        n_labels=len(rows),
+        force_spread=force_spread[listed],
+        force_error=force_error[listed],
+        energy_spread=energy_spread[listed],
+        energy_error=energy_error[listed],
+        is_audit=np.array([row.reason == "audit" for row in rows])[listed],
+        factor=calibration_factor(force_spread, force_error),
+        coverage=coverage(energy_spread, energy_error),
+    )
+
+
+def parity(generation: int, rows: Sequence[PredictionOnTest]) -> Parity:
+    """Energies per atom less the mean of the labels, and force components."""
+    n_atoms = np.array([row.n_atoms for row in rows], np.float64)
+    reference = np.array([row.energy for row in rows]) / n_atoms
+    predicted = np.array([row.energy_predicted for row in rows]) / n_atoms
+    known = np.isfinite(predicted)
+    pairs = list(_components(rows))
+    forces = np.concatenate(pairs or [np.zeros((2, 0))], axis=1)
+    step = max(1, -(-forces.shape[1] // MAX_COMPONENTS))
+    origin = reference.mean() if len(reference) else 0.0
+    return Parity(
+        generation=generation,
+        energy_reference=reference[known] - origin,
+        energy_predicted=predicted[known] - origin,
+        force_reference=forces[0, ::step],
+        force_predicted=forces[1, ::step],
+        n_components=forces.shape[1],
+    )
+
+
+def _components(rows: Sequence[PredictionOnTest]) -> Iterator[Float[np.ndarray, "2 n"]]:
+    """Label and prediction of all force components of each structure that has both."""
+    for row in rows:
+        if row.forces is not None and row.forces_predicted is not None:
+            both = np.stack([row.forces.ravel(), row.forces_predicted.ravel()])
+            yield both[:, np.isfinite(both).all(axis=0)]

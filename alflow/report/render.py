@@ -1,0 +1,133 @@
+"""Puts a report together as one HTML page that needs nothing else, or as JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from alflow import __version__
+from alflow.report import tables, wording
+from alflow.report.attention import bullets
+from alflow.report.content import CampaignReport
+from alflow.report.quantities import moment
+from alflow.report.sections import sections, tiles
+
+WORD_JOINER = "\u2060"
+"""Has no width; no line breaks there."""
+
+SECRET_MARKS = ("password", "secret", "token", "api_key", "credential")
+"""Settings whose name contains one of these are not shown."""
+
+
+def render_html(report: CampaignReport) -> str:
+    """The report as one HTML page; the same report gives the same bytes."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("alflow.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    # Figures are our own SVG, in which matplotlib has escaped all text.
+    environment.filters["trusted"] = Markup
+    environment.filters["unbroken"] = unbroken
+    style = files("alflow.report").joinpath("templates", "report.css").read_text("utf-8")
+    return environment.get_template("report.html.j2").render(
+        header=report.header,
+        facts=_facts(report),
+        verdict=wording.verdict(report),
+        bullets=bullets(report),
+        tiles=tiles(report),
+        sections=sections(report),
+        provenance=report.provenance,
+        settings=outline(report.provenance.settings),
+        artefacts=tables.artefacts(report.generations),
+        environments="\n".join(outline(item) for item in report.provenance.environments),
+        version=__version__,
+        style=Markup(style.strip()),  # noqa: S704
+    )
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line ends inside a unit such as meV/Å."""
+    return text.replace("/Å", f"/{WORD_JOINER}Å").replace(" meV", "\N{NO-BREAK SPACE}meV")
+
+
+def _facts(report: CampaignReport) -> list[tuple[str, str]]:
+    header = report.header
+    level = (
+        f"{header.level} ({header.level_detail})" if header.level_detail else header.level
+    )
+    facts = [
+        ("iteration", "" if header.iteration is None else f"i{header.iteration}"),
+        ("generation", "" if header.generation is None else f"g{header.generation}"),
+        ("level of theory", level),
+        ("seed", str(header.seed)),
+        ("alflow", header.version),
+        ("database", header.database),
+        ("started", moment(header.started)),
+        ("as of", moment(header.as_of)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def outline(value: Any, indent: int = 0) -> str:
+    """Nested settings as indented lines, in the manner of YAML; for reading, not for parsing."""
+    margin = "  " * indent
+    if isinstance(value, Mapping):
+        return "\n".join(_entry(str(key), value[key], indent) for key in value)
+    if isinstance(value, list | tuple):
+        return "\n".join(
+            f"{margin}- {outline(item, indent + 1).lstrip()}" for item in value
+        )
+    return f"{margin}{scalar(value)}"
+
+
+def _entry(key: str, value: Any, indent: int) -> str:
+    margin = "  " * indent
+    if any(mark in key.lower() for mark in SECRET_MARKS):
+        return f"{margin}{key}: (not shown)"
+    if isinstance(value, Mapping | list | tuple) and value:
+        if isinstance(value, list | tuple) and not any(_is_nested(item) for item in value):
+            return f"{margin}{key}: [{', '.join(scalar(item) for item in value)}]"
+        return f"{margin}{key}:\n{outline(value, indent + 1)}"
+    return f"{margin}{key}: {scalar(value)}"
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def scalar(value: Any) -> str:
+    """One setting as text."""
+    if isinstance(value, str):
+        return value if value and value.isprintable() else json.dumps(value)
+    if isinstance(value, Mapping | list | tuple):
+        return "{}" if isinstance(value, Mapping) else "[]"
+    return json.dumps(value)
+
+
+def report_json(report: CampaignReport) -> dict[str, Any]:
+    """The report as JSON-like values; a number that is not finite becomes null."""
+    value = _jsonable(report)
+    return dict(value)
+
+
+def _jsonable(value: Any) -> Any:
+    if is_dataclass(value):
+        return {item.name: _jsonable(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _jsonable(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

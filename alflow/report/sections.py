@@ -1,0 +1,329 @@
+"""The parts of the page in order: each a heading, panels, or one sentence if it is empty."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from alflow.report import figures, tables, wording
+from alflow.report.content import CampaignReport
+from alflow.report.estimates import MAX_LANES
+from alflow.report.quantities import (
+    NONE,
+    count,
+    duration,
+    grouped,
+    milli,
+    percent,
+    significant,
+)
+from alflow.report.samples import SurvivalCurve
+from alflow.report.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number that is read at a glance.
+
+    Attributes:
+        caption: What it is.
+        value: The number.
+        unit: Its unit, or empty.
+        note: How it changed, or what it is made of.
+    """
+
+    caption: str
+    value: str
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A figure or a table with its title.
+
+    Attributes:
+        title: A sentence that says what there is to see.
+        figure: SVG element, empty for a table alone.
+        alt: The figure in words.
+        caption: What is shown and how, units and definitions.
+        table: Numbers behind the figure (folded), or the table itself.
+        is_wide: Whether it takes the whole width.
+    """
+
+    title: str
+    figure: str = ""
+    alt: str = ""
+    caption: str = ""
+    table: Table | None = None
+    is_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: Anchor.
+        heading: Short name.
+        panels: What it shows.
+        empty: Sentence that says what is missing, if there is nothing to show yet.
+    """
+
+    name: str
+    heading: str
+    panels: tuple[Panel, ...] = ()
+    empty: str = ""
+
+
+def tiles(report: CampaignReport) -> tuple[Tile, ...]:
+    """The numbers at the top of the page."""
+    force, energy = _change(report, "force_rmse"), _change(report, "energy_rmse")
+    flagged, flagged_note = _flagged(report)
+    pending = sum(row.n_labels_pending for row in report.iterations)
+    hours = report.timeline.hours
+    return (
+        Tile(
+            "labelled structures",
+            grouped(report.n_labels_ok),
+            "",
+            f"+{grouped(report.n_labels_new)} in the last iteration",
+        ),
+        Tile("test force RMSE", force[0], "meV/Å", force[1]),
+        Tile("test energy RMSE", energy[0], "meV/atom", energy[1]),
+        Tile("trajectories flagged", flagged, "", flagged_note),
+        Tile(
+            "labels ok / failed",
+            f"{grouped(report.n_labels_ok)} / {grouped(report.n_labels_failed)}",
+            "",
+            f"{grouped(pending)} on the way",
+        ),
+        Tile(
+            "worker-hours",
+            significant(sum(hours.values()), 3) if hours else NONE,
+            "h",
+            f"busy {percent(report.timeline.busy_fraction)} of the time" if hours else "",
+        ),
+    )
+
+
+def _change(report: CampaignReport, name: str) -> tuple[str, str]:
+    rows = [row for row in report.validated if getattr(row, name) is not None]
+    if not rows:
+        return NONE, "no test set evaluated yet"
+    now = milli(getattr(rows[-1], name))
+    if len(rows) == 1:
+        return now, f"g{rows[-1].number}"
+    return now, f"g{rows[-1].number}; was {milli(getattr(rows[-2], name))}"
+
+
+def _flagged(report: CampaignReport) -> tuple[str, str]:
+    rows = report.sampled
+    if not rows:
+        return NONE, "no trajectory yet"
+    last = rows[-1]
+    frames = last.n_flagged + last.n_audit
+    audit = percent(last.n_audit / frames if frames else 0.0)
+    return percent(
+        last.flagged_fraction
+    ), f"i{last.number}; {audit} of candidates are audit"
+
+
+def sections(report: CampaignReport) -> tuple[Section, ...]:
+    """All parts of the page, those without data as one sentence or left out."""
+    parts = (
+        _learning(report),
+        _spread(report),
+        _calibration(report),
+        _accuracy(report),
+        _sampling(report),
+        _decisions(report),
+        _failures(report),
+        _timeline(report),
+        _structures(report),
+    )
+    return tuple(part for part in parts if part.panels or part.empty)
+
+
+def _learning(report: CampaignReport) -> Section:
+    section = Section("learning", "Learning")
+    rows = report.validated
+    if not rows:
+        text = "No generation has been validated on the test set yet."
+        return replace(section, empty=text)
+    caption = (
+        f"Errors of the ensemble mean on the same {count(rows[-1].n_test, 'test structure')} "
+        "throughout, never trained on. Forces: root mean square over Cartesian components."
+    )
+    alt = f"Line chart of test force and energy error for {count(len(rows), 'generation')}."
+    curve = Panel(wording.learning_title(rows), figures.learning(rows), alt, caption)
+    numbers = Panel("Every generation", table=tables.generations(report.generations))
+    return replace(section, panels=(curve, numbers))
+
+
+def _spread(report: CampaignReport) -> Section:
+    section = Section("spread", "Spread of the candidates")
+    if not report.spreads:
+        return replace(section, empty="No candidate has been found yet.")
+    *earlier, sample = report.spreads
+    before = earlier[-1] if earlier else None
+    limits = (
+        "The dashed line is the threshold for the median force in a frame"
+        " (band: 5th to 95th percentile)."
+        if sample.gate
+        else "The acquisition rule does not tell its thresholds."
+    )
+    caption = f"Spread of g{sample.generation} over its members. {limits}"
+    panels = []
+    titles = {
+        "force_max": wording.spread_title(sample),
+        "energy": "Their energy spread, by the root of the number of atoms",
+    }
+    for measure, title in titles.items():
+        panels.append(
+            Panel(
+                title,
+                figures.spread_histogram(sample, measure, before),
+                f"Histogram of {title.lower()}.",
+                caption,
+                tables.histogram(sample, measure),
+            )
+        )
+    return replace(section, panels=tuple(panels))
+
+
+def _calibration(report: CampaignReport) -> Section:
+    section = Section("calibration", "Is the spread calibrated?")
+    if not report.calibration:
+        text = "There are no predictions on new labels yet: they come with the next generation."
+        return replace(section, empty=text)
+    sample = report.calibration[-1]
+    caption = (
+        f"New labels of i{sample.iteration}, predicted by g{sample.generation} before it saw "
+        "them. Error: root mean square over atoms of the length of the force error. "
+        f"{wording.calibration_note(sample)}"
+    )
+    points = Panel(
+        wording.calibration_title(sample),
+        figures.calibration(sample),
+        f"Scatter of force error against spread of {sample.n_labels} new labels.",
+        caption,
+        tables.calibration_points(sample),
+    )
+    note = (
+        "Median of error over spread for forces, and the share of energy errors within the "
+        "interval that should hold 50, 80 and 95 % of them. Flagged frames are chosen for "
+        "their spread; audit frames are drawn at random."
+    )
+    history = Panel(
+        "Calibration by iteration",
+        caption=note,
+        table=tables.calibration(report.calibration),
+    )
+    return replace(section, panels=(points, history))
+
+
+def _accuracy(report: CampaignReport) -> Section:
+    section = Section("accuracy", "Accuracy on the test set")
+    if not report.parity:
+        return replace(section, empty="There are no predictions on the test set yet.")
+    rows = report.validated
+    captions = {
+        "force": "Cartesian components; of very many an even selection is drawn.",
+        "energy": "Energies per atom, the mean of the labels subtracted.",
+    }
+    panels = [
+        Panel(
+            wording.parity_title(quantity, rows),
+            figures.parity(report.parity, quantity),
+            f"Predicted {quantity} against labelled {quantity}, first and last generation.",
+            caption,
+            tables.parity(report.parity, quantity),
+        )
+        for quantity, caption in captions.items()
+    ]
+    return replace(section, panels=tuple(panels))
+
+
+def _sampling(report: CampaignReport) -> Section:
+    section = Section("sampling", "Sampling")
+    if not report.survival:
+        return replace(section, empty="No trajectory has been run yet.")
+    caption = (
+        "Kaplan-Meier estimate: a trajectory is lost when the gate flags a frame or it becomes "
+        "unphysical; those that ran to their end count as long as they lasted."
+    )
+    curves = _shown(report.survival)
+    curve = Panel(
+        wording.survival_title(report.survival),
+        figures.survival(curves),
+        "Step curves of the share of trajectories still trusted, by simulated time.",
+        caption,
+        tables.survival(curves),
+    )
+    reasons = Panel("Why trajectories ended", table=tables.stop_reasons(report.sampled))
+    return replace(section, panels=(curve, reasons))
+
+
+def _shown(items: Sequence[SurvivalCurve], limit: int = 6) -> tuple[SurvivalCurve, ...]:
+    """First, last and evenly between, so that a long campaign stays readable."""
+    if len(items) <= limit:
+        return tuple(items)
+    step = (len(items) - 1) / (limit - 1)
+    return tuple(items[round(step * k)] for k in range(limit))
+
+
+def _decisions(report: CampaignReport) -> Section:
+    rows = [row for row in report.iterations if row.decisions]
+    if not rows:
+        return Section("selection", "Selection")
+    table = tables.decisions(rows)
+    panel = Panel(wording.decisions_title(rows), table=table, is_wide=True)
+    return Section("selection", "Selection", (panel,))
+
+
+def _failures(report: CampaignReport) -> Section:
+    section = Section("failures", "Failures")
+    panels = []
+    if report.label_failures:
+        title = "Labels that failed, by kind"
+        panels.append(Panel(title, table=tables.label_failures(report), is_wide=True))
+    if report.attempts_failed:
+        title = "Attempts that gave no result"
+        panels.append(Panel(title, table=tables.failed_attempts(report), is_wide=True))
+    if not panels and report.timeline.bars:
+        panels.append(Panel("No label and no attempt has failed."))
+    return replace(section, panels=tuple(panels))
+
+
+def _timeline(report: CampaignReport) -> Section:
+    section = Section("timeline", "Cost and timeline")
+    work = report.timeline
+    if not work.bars:
+        return replace(section, empty="No attempt has been made yet.")
+    caption = (
+        "Each row is one task at a time on one machine; neighbours of a kind are merged."
+    )
+    if len(work.lanes) > MAX_LANES:
+        caption = f"{caption} The first {MAX_LANES} of {len(work.lanes)} rows are shown."
+    if work.paused_s:
+        caption = (
+            f"{caption} Pauses of the campaign ({duration(work.paused_s)}) do not count."
+        )
+    title = wording.timeline_title(work)
+    gantt = Panel(
+        title,
+        figures.timeline(work),
+        f"Timeline. {title}.",
+        caption,
+        tables.hours(work),
+        is_wide=True,
+    )
+    return replace(section, panels=(gantt,))
+
+
+def _structures(report: CampaignReport) -> Section:
+    if not report.selected:
+        return Section("structures", "Selected structures")
+    iteration = report.selected[0].iteration
+    title = f"Chosen in i{iteration}, largest force spread first"
+    panel = Panel(title, table=tables.selected(report), is_wide=True)
+    return Section("structures", "Selected structures", (panel,))

@@ -1,0 +1,349 @@
+"""Tables of a report: what a figure was drawn from, as cells and as CSV in the page itself."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import numpy as np
+from jaxtyping import Float
+
+from alflow.core.metrics import mae, rmse
+from alflow.report.content import CampaignReport, GenerationRow, IterationRow
+from alflow.report.estimates import fraction_at
+from alflow.report.figures import bin_edges, spread_values
+from alflow.report.quantities import NONE, THIN_SPACE, grouped, milli, percent, significant
+from alflow.report.quantities import simulated as time_of
+from alflow.report.samples import (
+    CalibrationSample,
+    Parity,
+    SpreadSample,
+    SurvivalCurve,
+    Timeline,
+)
+
+MAX_ROWS = 60
+"""Rows of a table; the store has all of them."""
+
+STOP_REASONS = ("flagged", "finished", "not-finite", "too-close", "too-hot")
+WORDS = frozenset(
+    (
+        *(
+            "attempt",
+            "failure",
+            "formula",
+            "generation",
+            "host",
+            "iteration",
+            "kind",
+            "label",
+        ),
+        *(
+            "latest",
+            "message",
+            "new labels of",
+            "origin",
+            "predicted by",
+            "seeds of members",
+        ),
+        *(
+            "snapshot digest",
+            "state",
+            "structure",
+            "task",
+            "time",
+            "weights SHA-256",
+            "why",
+        ),
+    )
+)
+"""Columns that hold words."""
+DECISIONS = ("selected", "duplicate", "filtered", "over-budget", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text, with a heading for each column.
+
+    Attributes:
+        name: Name of the CSV file.
+        columns: Headings, with units.
+        rows: Cells.
+        n_all: Number of rows before the table was cut.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_all: int = 0
+
+    @property
+    def is_word(self) -> tuple[bool, ...]:
+        """Which columns hold words; those stand at the left, numbers at the right."""
+        return tuple(column in WORDS for column in self.columns)
+
+    @property
+    def csv(self) -> str:
+        """The table as a `data:` address."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([plain(cell) for cell in row] for row in self.rows)
+        return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe=" ,;:/.-+()")
+
+
+def plain(cell: str) -> str:
+    """A cell for a spreadsheet: no thin spaces, and never something it would compute."""
+    text = cell.replace(THIN_SPACE, "")
+    if text == NONE:
+        return ""
+    is_number = text.replace(".", "", 1).lstrip("-+").isdigit()
+    return f"'{text}" if text[:1] in "=+-@\t\r" and not is_number else text
+
+
+def _table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    kept = tuple(tuple(row) for row in rows[:MAX_ROWS])
+    return Table(name, tuple(columns), kept, len(rows))
+
+
+def generations(rows: Sequence[GenerationRow]) -> Table:
+    """Test errors and labels by generation, last first."""
+    columns = (
+        "generation",
+        "labels",
+        "force RMSE, meV/Å",
+        "energy RMSE, meV/atom",
+        "state",
+    )
+    cells = [
+        (
+            f"g{row.number}",
+            grouped(row.n_labels),
+            milli(row.force_rmse),
+            milli(row.energy_rmse),
+            row.state,
+        )
+        for row in reversed(rows)
+    ]
+    return _table("generations", columns, cells)
+
+
+def histogram(sample: SpreadSample, measure: str) -> Table:
+    """Candidates by bin of spread."""
+    values = spread_values(sample, measure)
+    edges = bin_edges(values)
+    usable = np.isfinite(values)
+    clipped = np.clip(values, edges[0], edges[-1])
+    flagged, _ = np.histogram(clipped[usable & ~sample.is_audit], edges)
+    audit, _ = np.histogram(clipped[usable & sample.is_audit], edges)
+    unit = "meV/Å" if measure == "force_max" else "meV"
+    rows = [
+        (significant(low, 3), significant(high, 3), str(a), str(b))
+        for low, high, a, b in zip(edges, edges[1:], flagged, audit, strict=False)
+        if a or b
+    ]
+    columns = (f"from, {unit}", f"to, {unit}", "flagged", "audit")
+    return _table(f"spread-{measure}", columns, rows)
+
+
+def calibration(samples: Sequence[CalibrationSample]) -> Table:
+    """Factor and coverage by iteration, last first."""
+    shares = (0.50, 0.80, 0.95)
+    leading = ("new labels of", "predicted by", "labels", "error / spread")
+    columns = (*leading, *(f"within {100 * share:.0f} %" for share in shares))
+    rows = [
+        (
+            f"i{sample.iteration}",
+            f"g{sample.generation}",
+            grouped(sample.n_labels),
+            significant(sample.factor, 3),
+            *(percent(sample.coverage.get(share)) for share in shares),
+        )
+        for sample in reversed(samples)
+    ]
+    return _table("calibration", columns, rows)
+
+
+def calibration_points(sample: CalibrationSample) -> Table:
+    """Spread and error of new labels, largest error first."""
+    order = np.argsort(-np.nan_to_num(sample.force_error), kind="stable")
+    rows = [
+        (
+            milli(float(sample.force_spread[k])),
+            milli(float(sample.force_error[k])),
+            milli(float(sample.energy_spread[k])),
+            milli(float(sample.energy_error[k])),
+            "audit" if sample.is_audit[k] else "flagged",
+        )
+        for k in order
+    ]
+    columns = (
+        "force spread, meV/Å",
+        "force error, meV/Å",
+        "energy spread/√N, meV",
+        "energy error/√N, meV",
+        "origin",
+    )
+    return _table("calibration-points", columns, rows)
+
+
+def parity(pair: Sequence[Parity], quantity: str) -> Table:
+    """Error measures of the generations in a parity plot."""
+    unit = "meV/Å" if quantity == "force" else "meV/atom"
+    columns = (
+        "generation",
+        "points",
+        *(f"{m}, {unit}" for m in ("RMSE", "MAE", "largest")),
+    )
+    rows = []
+    for item in pair:
+        error = (
+            item.force_predicted - item.force_reference
+            if quantity == "force"
+            else item.energy_predicted - item.energy_reference
+        )
+        rows.append((f"g{item.generation}", grouped(len(error)), *_measures(error)))
+    return _table(f"parity-{quantity}", columns, rows)
+
+
+def _measures(error: Float[np.ndarray, " n"]) -> tuple[str, str, str]:
+    largest = float(np.abs(error).max()) if len(error) else None
+    return milli(rmse(error)), milli(mae(error)), milli(largest)
+
+
+def survival(curves: Sequence[SurvivalCurve]) -> Table:
+    """Fraction still trusted by time, one column for each of the last generations."""
+    shown = list(curves)[-6:]
+    longest = max(curve.times_fs[-1] for curve in shown)
+    rows = []
+    for time in np.linspace(0.0, longest, 11):
+        shares = (percent(fraction_at(curve, float(time))) for curve in shown)
+        rows.append((time_of(float(time)), *shares))
+    rows.append(("median", *(time_of(curve.median_fs) for curve in shown)))
+    columns = ("time", *(f"g{curve.generation}" for curve in shown))
+    return _table("survival", columns, rows)
+
+
+def stop_reasons(rows: Sequence[IterationRow]) -> Table:
+    """Why trajectories ended, by iteration, last first."""
+    seen = {reason for row in rows for reason in row.stop_reasons}
+    reasons = [r for r in STOP_REASONS if r in seen] + sorted(seen - set(STOP_REASONS))
+    cells = [
+        (
+            f"i{row.number}",
+            grouped(row.n_trajectories),
+            significant(row.sampled_ps, 3),
+            *(grouped(row.stop_reasons.get(reason, 0)) for reason in reasons),
+        )
+        for row in reversed(rows)
+    ]
+    columns = ("iteration", "trajectories", "simulated, ps", *reasons)
+    return _table("stop-reasons", columns, cells)
+
+
+def decisions(rows: Sequence[IterationRow]) -> Table:
+    """What became of candidates, by iteration, last first."""
+    seen = {decision for row in rows for decision in row.decisions}
+    names = [d for d in DECISIONS if d in seen] + sorted(seen - set(DECISIONS))
+    cells = [
+        (
+            f"i{row.number}",
+            grouped(row.n_flagged),
+            grouped(row.n_audit),
+            *(grouped(row.decisions.get(name, 0)) for name in names),
+            grouped(row.n_labels_ok),
+            grouped(row.n_labels_failed),
+        )
+        for row in reversed(rows)
+    ]
+    columns = ("iteration", "flagged", "audit", *names, "labels ok", "labels failed")
+    return _table("decisions", columns, cells)
+
+
+def label_failures(report: CampaignReport) -> Table:
+    """Failed labels by kind, with the latest structures."""
+    rows = [
+        (
+            item.kind,
+            grouped(item.count),
+            ", ".join(f"s-{number}" for number in item.structure_ids),
+            item.message,
+        )
+        for item in report.label_failures
+    ]
+    return _table("label-failures", ("kind", "labels", "latest", "message"), rows)
+
+
+def failed_attempts(report: CampaignReport) -> Table:
+    """Attempts without a result, newest first."""
+    rows = [
+        (
+            f"t-{item.task_id}",
+            item.kind,
+            f"{item.number}{' (given up)' if item.is_given_up else ''}",
+            item.failure,
+            item.host,
+            item.message,
+        )
+        for item in report.attempts_failed
+    ]
+    columns = ("task", "kind", "attempt", "failure", "host", "message")
+    return _table("failed-attempts", columns, rows)
+
+
+def hours(work: Timeline) -> Table:
+    """Worker-hours by kind of task."""
+    total = sum(work.hours.values())
+    rows = [
+        (
+            kind,
+            grouped(work.counts.get(kind, 0)),
+            significant(spent, 3),
+            percent(spent / total if total else None),
+        )
+        for kind, spent in work.hours.items()
+    ]
+    rows.append(("all", grouped(sum(work.counts.values())), significant(total, 3), ""))
+    return _table("worker-hours", ("kind", "attempts", "worker-hours", "share"), rows)
+
+
+def selected(report: CampaignReport) -> Table:
+    """The last structures chosen for a label."""
+    rows = [
+        (
+            f"s-{item.structure_id}",
+            item.formula,
+            item.reason if not item.measure else f"{item.reason} ({item.measure})",
+            milli(item.force_spread),
+            milli(item.energy_spread),
+            item.label_state,
+            item.decision_reason,
+        )
+        for item in report.selected
+    ]
+    columns = (
+        "structure",
+        "formula",
+        "origin",
+        "force spread, meV/Å",
+        "energy spread/√N, meV",
+        "label",
+        "why",
+    )
+    return _table("selected", columns, rows)
+
+
+def artefacts(rows: Sequence[GenerationRow]) -> Table:
+    """Checksums and seeds by generation, last first."""
+    cells = [
+        (
+            f"g{row.number}",
+            row.snapshot[:16] or NONE,
+            ", ".join(sha[:16] for sha in row.weights) or NONE,
+            ", ".join(str(seed) for seed in row.seeds) or NONE,
+        )
+        for row in reversed(rows)
+    ]
+    columns = ("generation", "snapshot digest", "weights SHA-256", "seeds of members")
+    return _table("artefacts", columns, cells)

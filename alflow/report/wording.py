@@ -1,0 +1,297 @@
+"""The sentences of a report, as pure functions of its content."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alflow.report.content import CampaignReport, GenerationRow, IterationRow, Standing
+from alflow.report.estimates import rank_correlation
+from alflow.report.quantities import count, duration, grouped, milli, percent, significant
+from alflow.report.quantities import simulated as time_of
+from alflow.report.samples import CalibrationSample, SpreadSample, SurvivalCurve, Timeline
+
+CALIBRATED = (0.5, 2.0)
+"""Range of error over spread within which a spread counts as calibrated."""
+
+TONES = {
+    Standing.EMPTY: "idle",
+    Standing.RUNNING: "busy",
+    Standing.CONVERGED: "good",
+    Standing.BUDGET: "warn",
+    Standing.ITERATIONS: "warn",
+    Standing.STOPPED: "warn",
+    Standing.FAILED: "bad",
+}
+"""Colour of the verdict box; the word is always there too."""
+
+PHASES = {
+    "build": "building structures",
+    "sample": "sampling",
+    "label": "labelling",
+    "train": "training",
+    "validate": "validating",
+}
+"""What the loop does in a phase."""
+
+
+ENDINGS = {
+    Standing.CONVERGED: "Converged",
+    Standing.BUDGET: "Ended by the label budget",
+    Standing.ITERATIONS: "Ended by the iteration limit",
+    Standing.STOPPED: "Stopped",
+    Standing.FAILED: "Failed",
+}
+"""How a campaign ended."""
+
+NEXT_STEPS = {
+    Standing.EMPTY: "It starts with: alflow run campaign.yaml.",
+    Standing.BUDGET: "To go on, raise stop.budget.labels in the campaign file "
+    "and run it again.",
+    Standing.ITERATIONS: "To go on, raise loop.max_iterations in the campaign file "
+    "and run it again.",
+    Standing.STOPPED: "Nothing finished is lost; it goes on with: alflow resume.",
+    Standing.FAILED: "See what failed with: alflow ls failures. "
+    "When the cause is mended, go on with: alflow resume.",
+}
+"""What to do next, where that is always the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The box at the top of a report.
+
+    Attributes:
+        word: How the campaign stands, in capitals or small letters as written.
+        tone: idle, busy, good, warn or bad.
+        state: A sentence: how it stands.
+        why: A sentence: why.
+        next_step: A sentence: what happens next.
+    """
+
+    word: str
+    tone: str
+    state: str
+    why: str
+    next_step: str
+
+
+def verdict(report: CampaignReport) -> Verdict:
+    """The three sentences of the verdict box, and its colour."""
+    standing = report.outcome.standing
+    return Verdict(
+        str(standing), TONES[standing], _state(report), _why(report), _next_step(report)
+    )
+
+
+def _state(report: CampaignReport) -> str:
+    outcome, iteration = report.outcome, report.header.iteration
+    labels = count(report.n_labels_ok, "labelled structure")
+    if outcome.standing is Standing.EMPTY:
+        return "Nothing has been computed yet."
+    if outcome.standing is Standing.RUNNING:
+        limit = outcome.max_iterations
+        of_limit = "" if limit is None else f" of at most {limit}"
+        phase = PHASES.get(outcome.phase, "between two steps")
+        return f"Iteration {iteration}{of_limit} is {phase}; there are {labels}."
+    when = (
+        "before the first iteration"
+        if iteration is None
+        else f"after iteration {iteration}"
+    )
+    return f"{ENDINGS[outcome.standing]} {when}, with {labels}."
+
+
+def _why(report: CampaignReport) -> str:
+    if report.outcome.reason:
+        return sentence(report.outcome.reason)
+    parts = [part for part in (_error_trend(report.validated), _flag_trend(report)) if part]
+    if not parts:
+        return "There is no test error and no trajectory to judge by yet."
+    return sentence("; ".join(parts))
+
+
+def _error_trend(rows: Sequence[GenerationRow]) -> str:
+    if not rows:
+        return ""
+    measure = _measure(rows[-1])
+    now = f"the test {measure.noun} error is {milli(measure.of(rows[-1]))} {measure.unit}"
+    return now if len(rows) == 1 else f"{now} (was {milli(measure.of(rows[-2]))})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """The error by which generations are told apart: of forces, or of energies alone."""
+
+    noun: str
+    unit: str
+
+    def of(self, row: GenerationRow) -> float | None:
+        return row.force_rmse if self.noun == "force" else row.energy_rmse
+
+
+def _measure(row: GenerationRow) -> _Measure:
+    has_forces = row.force_rmse is not None
+    return _Measure("force", "meV/Å") if has_forces else _Measure("energy", "meV/atom")
+
+
+def _flag_trend(report: CampaignReport) -> str:
+    rows = report.sampled
+    if not rows:
+        return ""
+    now = f"{percent(rows[-1].flagged_fraction)} of the trajectories were flagged"
+    return now if len(rows) == 1 else f"{now} (was {percent(rows[-2].flagged_fraction)})"
+
+
+def _next_step(report: CampaignReport) -> str:
+    if report.outcome.standing is Standing.RUNNING:
+        return f"It goes on until {_rules(report)}."
+    if report.outcome.standing is Standing.CONVERGED:
+        return (
+            f"Generation g{report.header.generation} is ready to use: alflow export model."
+        )
+    return NEXT_STEPS[report.outcome.standing]
+
+
+def _rules(report: CampaignReport) -> str:
+    outcome = report.outcome
+    rules = [f"{_rule(name, value)}" for name, value in outcome.converged.items()]
+    if outcome.max_labels is not None:
+        asked = grouped(outcome.n_requested)
+        rules.append(f"{grouped(outcome.max_labels)} labels are spent ({asked} so far)")
+    if outcome.max_iterations is not None:
+        rules.append(f"iteration {outcome.max_iterations} ends")
+    return ", or ".join(rules) if rules else "it is stopped"
+
+
+def _rule(name: str, value: float) -> str:
+    if name == "force_rmse_eV_per_A":
+        return f"the test force error is {1000 * value:g} meV/Å or less"
+    if name == "survival_ps":
+        return f"all trajectories survive {value:g} ps"
+    return f"{name.replace('_', ' ')} reaches {value:g}"
+
+
+def sentence(text: str) -> str:
+    """With a capital at the start and a full stop at the end."""
+    text = text.strip()
+    ending = "" if text.endswith((".", "!", "?")) else "."
+    return text[:1].upper() + text[1:] + ending
+
+
+def learning_title(rows: Sequence[GenerationRow]) -> str:
+    """What the learning curve shows."""
+    if len(rows) < 2:  # noqa: PLR2004
+        return "How good is the first generation?"
+    first, last = rows[0], rows[-1]
+    measure = _measure(last)
+    before, after = measure.of(first), measure.of(last)
+    verb = "fell" if (after or 0.0) < (before or 0.0) else "rose"
+    return (
+        f"Test {measure.noun} error {verb} from {milli(before)} to {milli(after)} "
+        f"{measure.unit} "
+        f"between g{first.number} and g{last.number}"
+    )
+
+
+def spread_title(sample: SpreadSample) -> str:
+    """What the histogram of spreads shows."""
+    n_flagged = int((~sample.is_audit).sum())
+    n_audit = int(sample.is_audit.sum())
+    return (
+        f"Iteration {sample.iteration} brought {count(n_flagged, 'flagged frame')} "
+        f"and {count(n_audit, 'audit frame')}"
+    )
+
+
+def calibration_title(sample: CalibrationSample) -> str:
+    """Whether the spread is calibrated, and by how much it is off."""
+    if sample.factor is None:
+        return "Is the spread calibrated?"
+    factor = significant(sample.factor, 2)
+    if is_calibrated(sample.factor):
+        return (
+            f"The spread of g{sample.generation} is calibrated: error is {factor} × spread"
+        )
+    word = "overconfident" if sample.factor > 1 else "too cautious"
+    return f"The spread of g{sample.generation} is {word}: error is {factor} × spread"
+
+
+def is_calibrated(factor: float) -> bool:
+    """Whether errors are about as large as the spread says."""
+    return CALIBRATED[0] <= factor <= CALIBRATED[1]
+
+
+def calibration_note(sample: CalibrationSample) -> str:
+    """How well the spread ranks structures, and how often it covers the energy error."""
+    parts = []
+    rank = rank_correlation(sample.force_spread, sample.force_error)
+    if rank is not None:
+        parts.append(f"Rank correlation of spread and error: {round(rank, 2) + 0.0:.2f}.")
+    if sample.coverage:
+        shares = ", ".join(
+            f"{percent(seen)} (nominal {100 * nominal:.0f} %)"
+            for nominal, seen in sample.coverage.items()
+        )
+        parts.append(f"Energy errors inside the interval: {shares}.")
+    return " ".join(parts)
+
+
+def parity_title(quantity: str, rows: Sequence[GenerationRow]) -> str:
+    """What a parity plot of forces or energies shows: the error of first and last."""
+    unit = "meV/Å" if quantity == "force" else "meV/atom"
+
+    def error(row: GenerationRow) -> str:
+        value = row.force_rmse if quantity == "force" else row.energy_rmse
+        return f"{milli(value)} {unit} with g{row.number}"
+
+    if not rows:
+        return f"Predicted against true {quantity}"
+    noun = "Force" if quantity == "force" else "Energy"
+    ends = rows if len(rows) == 1 else (rows[0], rows[-1])
+    return f"{noun} error on the test set: " + ", ".join(error(row) for row in ends)
+
+
+def survival_title(curves: Sequence[SurvivalCurve]) -> str:
+    """How long trajectories last, last generation against first."""
+    last = curves[-1]
+    now = f"Half of the trajectories last {_median(last)} with g{last.generation}"
+    if last.median_fs is None:
+        share = percent(last.fractions[-1])
+        now = f"{share} of the trajectories last {_median(last)} with g{last.generation}"
+    if len(curves) == 1:
+        return now
+    first = curves[0]
+    if first.median_fs is None:
+        share = percent(first.fractions[-1])
+        return f"{now}; with g{first.generation} {share} lasted {_median(first)}"
+    return f"{now}; with g{first.generation} half lasted {_median(first)}"
+
+
+def _median(curve: SurvivalCurve) -> str:
+    if curve.median_fs is None:
+        return time_of(curve.times_fs[-1])
+    return time_of(curve.median_fs)
+
+
+def decisions_title(rows: Sequence[IterationRow]) -> str:
+    """How many candidates were chosen."""
+    selected = sum(row.decisions.get("selected", 0) for row in rows)
+    total = sum(sum(row.decisions.values()) for row in rows)
+    return f"{grouped(selected)} of {count(total, 'candidate')} were selected for a label"
+
+
+def failures_title(report: CampaignReport) -> str:
+    """How many labels and attempts failed."""
+    attempts = count(report.n_attempts_failed, "failed attempt")
+    return f"{count(report.n_labels_failed, 'failed label')}, {attempts}"
+
+
+def timeline_title(work: Timeline) -> str:
+    """How busy the workers were."""
+    if work.busy_fraction is None:
+        return "Who worked when?"
+    slots = count(len(work.lanes), "worker slot")
+    hours = duration(sum(work.hours.values()) * 3600)
+    return (
+        f"{slots} did {hours} of work in {duration(work.span_s - work.paused_s)}: "
+        f"busy {percent(work.busy_fraction)} of the time"
+    )

@@ -1,0 +1,1 @@
+"""Samplers: how configuration space is explored with an ensemble."""

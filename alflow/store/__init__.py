@@ -1,0 +1,44 @@
+"""The only door to SQL: what a campaign knows, in one database.
+
+`open_store` gives a `Store`, whose verbs are one transaction each. `alflow.store.views` has what
+the planner and the status line read, `alflow.store.listings` and `alflow.store.lineage` what
+`alflow ls` and `alflow show` print.
+"""
+
+from alflow.store.lease import Lease
+from alflow.store.opening import open_store
+from alflow.store.rows import (
+    AttemptRow,
+    CampaignRow,
+    CampaignState,
+    NewStructure,
+    NewTask,
+    PredictionRow,
+    Severity,
+    SightingKind,
+    Snapshot,
+    Split,
+    StopMode,
+    TaskRow,
+    TrajectoryRow,
+)
+from alflow.store.store import Store
+
+__all__ = [
+    "AttemptRow",
+    "CampaignRow",
+    "CampaignState",
+    "Lease",
+    "NewStructure",
+    "NewTask",
+    "PredictionRow",
+    "Severity",
+    "SightingKind",
+    "Snapshot",
+    "Split",
+    "StopMode",
+    "Store",
+    "TaskRow",
+    "TrajectoryRow",
+    "open_store",
+]

@@ -1,0 +1,282 @@
+"""Generations: begin one on a snapshot, take in its weights, take in its predictions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from alflow.core.canonical import digest_of
+from alflow.core.errors import StoreError
+from alflow.core.tasks import AttemptRef, Outcome
+from alflow.store import snapshots, work
+from alflow.store.codec import array_bytes, finite_or_none, json_text
+from alflow.store.database import insert_new, next_id
+from alflow.store.publishing import level_id, publish
+from alflow.store.rows import (
+    EnsembleState,
+    NewTask,
+    PredictionRow,
+    Snapshot,
+    Split,
+)
+from alflow.store.schema import (
+    blob,
+    campaign_structure,
+    ensemble,
+    ensemble_metric,
+    label,
+    metric,
+    metric_epoch,
+    model,
+    prediction,
+    task,
+)
+from alflow.store.transaction import Transaction
+
+TRAIN = "train"
+"""The kind of task that makes a generation."""
+
+TasksOfSnapshot = Sequence[NewTask] | Callable[[Snapshot], Sequence[NewTask]]
+"""Tasks of a new generation, or what makes them when the snapshot is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """A generation to begin.
+
+    Attributes:
+        number: Its number, also that of its snapshot.
+        iteration: Number of the iteration that trains it.
+        lot: Name of the level of theory of its labels.
+        arch: What the model is made of (JSON-like).
+        parent: Number of the generation whose weights it starts from, or None.
+    """
+
+    number: int
+    iteration: int
+    lot: str
+    arch: Mapping[str, Any]
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training brings back.
+
+    Attributes:
+        weights: Column values of the blob with the weights of all members.
+        members: For each member its seed, best_epoch and metrics.
+        epochs: For each epoch the metrics by name.
+    """
+
+    weights: Mapping[str, Any]
+    members: Sequence[Mapping[str, Any]]
+    epochs: Sequence[Mapping[str, Any]]
+
+
+def begin(tx: Transaction, new: NewGeneration, tasks: TasksOfSnapshot) -> bool:
+    """Close the snapshot, insert the ensemble, publish its tasks; False if it exists."""
+    if _find(tx.connection, new.number) is not None:
+        return False
+    snapshot_id, digest, counts = snapshots.close(tx, new.number, new.lot)
+    arch_json = json_text(dict(new.arch))
+    ensemble_id = next_id(tx.connection, ensemble)
+    parent_id = None if new.parent is None else ensemble_of(tx.connection, new.parent)
+    values = {
+        "id": ensemble_id,
+        "campaign_id": tx.campaign_id,
+        "generation": new.number,
+        "iteration": new.iteration,
+        "role": "committee",
+        "snapshot_id": snapshot_id,
+        "lot_id": level_id(tx.connection, new.lot),
+        "parent_id": parent_id,
+        "relation": "fresh" if new.parent is None else "warm_start",
+        "arch_json": arch_json,
+        "arch_sha": digest_of(dict(new.arch)),
+        "state": EnsembleState.PLANNED,
+        "created": tx.now,
+    }
+    tx.connection.execute(ensemble.insert(), values)
+    if callable(tasks):
+        tasks = tasks(snapshots.load(tx, new.number, new.lot, new.number))
+    publish(tx, tasks)
+    keys = [one.spec.key for one in tasks if one.spec.kind == TRAIN]
+    tx.connection.execute(
+        task.update().where(task.c.key.in_(keys)).values(ensemble_id=ensemble_id)
+    )
+    tx.set_phase(new.iteration, TRAIN)
+    data = {"digest": digest, "n_train": counts[Split.TRAIN], "n_val": counts[Split.VAL]}
+    tx.event("generation-planned", f"g{new.number}", data)
+    return True
+
+
+def finish_training(
+    tx: Transaction, ref: AttemptRef, outcome: Outcome, trained: Trained
+) -> bool:
+    """Take in the weights and metrics of a generation; False if the result is late."""
+    # Members and epochs get rows of their own; kept twice they would bloat the task.
+    small = {k: v for k, v in outcome.values.items() if k not in ("members", "epochs")}
+    slim = Outcome(
+        small, outcome.outputs, outcome.failure, outcome.wall_s, outcome.environment
+    )
+    if not work.finish(tx, ref, slim):
+        return False
+    ensemble_id = tx.connection.scalar(
+        select(task.c.ensemble_id).where(task.c.id == ref.task_id)
+    )
+    if ensemble_id is None:
+        raise StoreError(f"task t-{ref.task_id} does not train a generation")
+    tx.connection.execute(insert_new(tx.connection, blob), dict(trained.weights))
+    values = {
+        "state": EnsembleState.READY,
+        "weights_sha": trained.weights["sha256"],
+        "trained": tx.now,
+    }
+    tx.connection.execute(ensemble.update().where(ensemble.c.id == ensemble_id), values)
+    for number, one in enumerate(trained.members):
+        _add_member(tx, ensemble_id, number, one)
+    _add_epochs(tx, ensemble_id, trained.epochs)
+    generation = tx.connection.scalar(
+        select(ensemble.c.generation).where(ensemble.c.id == ensemble_id)
+    )
+    tx.event("generation-ready", f"g{generation}", {"members": len(trained.members)})
+    return True
+
+
+def add_predictions(
+    tx: Transaction,
+    ref: AttemptRef,
+    outcome: Outcome,
+    generation: int,
+    rows: Sequence[PredictionRow],
+) -> bool:
+    """Take in what a generation says about labels; False if the result is late."""
+    if not work.finish(tx, ref, outcome):
+        return False
+    ensemble_id = ensemble_of(tx.connection, generation)
+    if not rows:
+        return True
+    tx.connection.execute(
+        insert_new(tx.connection, prediction),
+        [_prediction(ensemble_id, row) for row in rows],
+    )
+    split = tx.connection.scalar(
+        select(campaign_structure.c.split)
+        .join(label, label.c.structure_id == campaign_structure.c.structure_id)
+        .where(label.c.id == rows[0].label_id)
+    )
+    named = _numbers(outcome.values)
+    metrics = [
+        {
+            "ensemble_id": ensemble_id,
+            "split": "test" if split == Split.TEST else "new",
+            "name": name,
+            "value": value,
+        }
+        for name, value in named.items()
+    ]
+    if metrics:
+        tx.connection.execute(insert_new(tx.connection, ensemble_metric), metrics)
+    return True
+
+
+def ensemble_of(connection: Connection, generation: int) -> int:
+    """The id of a generation's ensemble.
+
+    Raises:
+        StoreError: If there is none.
+    """
+    found = _find(connection, generation)
+    if found is None:
+        raise StoreError(f"there is no generation g{generation}")
+    return found
+
+
+def weights_sha(connection: Connection, generation: int) -> str:
+    """The checksum of a generation's weights.
+
+    Raises:
+        StoreError: If it has none.
+    """
+    ensemble_id = ensemble_of(connection, generation)
+    sha: str | None = connection.scalar(
+        select(ensemble.c.weights_sha).where(ensemble.c.id == ensemble_id)
+    )
+    if sha is None:
+        raise StoreError(f"generation g{generation} is not trained yet")
+    return sha
+
+
+def _find(connection: Connection, generation: int) -> int | None:
+    found: int | None = connection.scalar(
+        select(ensemble.c.id).where(
+            ensemble.c.generation == generation, ensemble.c.role == "committee"
+        )
+    )
+    return found
+
+
+def _add_member(
+    tx: Transaction, ensemble_id: int, number: int, one: Mapping[str, Any]
+) -> None:
+    model_id = next_id(tx.connection, model)
+    values = {
+        "id": model_id,
+        "ensemble_id": ensemble_id,
+        "member": number,
+        "seed": one.get("seed"),
+        "fold": one.get("fold"),
+        "best_epoch": one.get("best_epoch"),
+        "state": EnsembleState.READY,
+    }
+    tx.connection.execute(model.insert(), values)
+    apart = ("member", "seed", "fold", "best_epoch")
+    named = _numbers({name: value for name, value in one.items() if name not in apart})
+    rows = [
+        {"model_id": model_id, "split": Split.VAL, "name": name, "value": value}
+        for name, value in named.items()
+    ]
+    if rows:
+        tx.connection.execute(metric.insert(), rows)
+
+
+def _add_epochs(
+    tx: Transaction, ensemble_id: int, epochs: Sequence[Mapping[str, Any]]
+) -> None:
+    rows = []
+    for place, one in enumerate(epochs):
+        number = int(one.get("epoch", place))
+        named = _numbers({name: value for name, value in one.items() if name != "epoch"})
+        rows += [
+            {"ensemble_id": ensemble_id, "epoch": number, "name": name, "value": value}
+            for name, value in named.items()
+        ]
+    if rows:
+        tx.connection.execute(metric_epoch.insert(), rows)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
+    """Numbers by name, those in `metrics` included; None where not finite."""
+    nested = values.get("metrics")
+    flat = {**values, **(nested if isinstance(nested, Mapping) else {})}
+    return {
+        name: finite_or_none(float(value))
+        for name, value in flat.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _prediction(ensemble_id: int, row: PredictionRow) -> dict[str, Any]:
+    return {
+        "ensemble_id": ensemble_id,
+        "label_id": row.label_id,
+        "energy": finite_or_none(row.energy),
+        "energy_spread": finite_or_none(row.energy_spread),
+        "force_rmse": finite_or_none(row.force_rmse),
+        "force_spread_mean": finite_or_none(row.force_spread_mean),
+        "force_spread_max": finite_or_none(row.force_spread_max),
+        "force_scale": finite_or_none(row.force_scale),
+        "forces": array_bytes(row.forces),
+    }

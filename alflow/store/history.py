@@ -1,0 +1,321 @@
+"""What a report asks of a store: read-only queries over the whole campaign.
+
+Each function is one query (or a few) on the connection of one read transaction, so that a report
+made while a campaign runs shows one moment of it. Rows come in an order that depends on the
+content alone. A number that was not finite is NaN.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, func, select
+
+from alflow.core.sampling import Decision
+from alflow.store.codec import from_json_text
+from alflow.store.rows import AttemptState, ItemState
+from alflow.store.schema import (
+    attempt,
+    campaign,
+    campaign_structure,
+    candidate,
+    ensemble,
+    environment,
+    event,
+    iteration,
+    label,
+    label_item,
+    level_of_theory,
+    store_meta,
+    structure,
+    task,
+    trajectory,
+)
+
+
+class Overview(NamedTuple):
+    """The campaign, and the time of the last thing that was recorded [s]."""
+
+    name: str
+    config: Mapping[str, Any]
+    config_sha: str
+    seed: int
+    state: str
+    verdict: str
+    created: float
+    as_of: float
+    alflow_version: str
+    store_uuid: str
+
+
+class IterationPhase(NamedTuple):
+    """An iteration and where it stands; times in seconds."""
+
+    number: int
+    phase: str
+    started: float
+    ended: float | None
+
+
+class Path(NamedTuple):
+    """A trajectory: who sampled it, how long it lasted [fs] and why it ended."""
+
+    iteration: int
+    generation: int
+    time_fs: float
+    stop_reason: str
+
+
+class LabelCount(NamedTuple):
+    """Number of requested labels of an iteration, for one use and in one state."""
+
+    iteration: int
+    split: str
+    state: str
+    n: int
+
+
+class CandidateCount(NamedTuple):
+    """Number of candidates of an iteration with one origin and one decision."""
+
+    iteration: int
+    reason: str
+    decision: str
+    n: int
+
+
+class LabelFailure(NamedTuple):
+    """A structure that could not be labelled."""
+
+    kind: str
+    structure_id: int
+    task_id: int | None
+    message: str
+
+
+class Try(NamedTuple):
+    """An attempt of a task: when [s], where, how long its body ran [s], how it ended."""
+
+    task_id: int
+    task_state: str
+    number: int
+    kind: str
+    host: str | None
+    started: float
+    ended: float | None
+    wall_s: float | None
+    state: str
+    failure: str | None
+    message: str
+
+
+class Selected(NamedTuple):
+    """A candidate chosen for a label."""
+
+    structure_id: int
+    formula: str
+    reason: str
+    measure: str
+    energy_spread: float | None
+    force_spread_max: float | None
+    decision_reason: str
+    label_state: str
+
+
+def overview(connection: Connection) -> Overview | None:
+    """The campaign, or None if none has been created yet."""
+    row = connection.execute(
+        select(campaign).order_by(campaign.c.id).limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    meta = {
+        one.key: one.value for one in connection.execute(select(store_meta).order_by("key"))
+    }
+    latest = [
+        connection.scalar(select(func.max(column)))
+        for column in (event.c.ts, attempt.c.started, attempt.c.ended, label.c.created)
+    ]
+    return Overview(
+        row.name,
+        from_json_text(row.config_json),
+        row.config_sha,
+        row.seed,
+        row.state,
+        row.verdict,
+        row.created,
+        max([row.created, *(moment for moment in latest if moment is not None)]),
+        meta.get("created_by", ""),
+        row.uuid,
+    )
+
+
+def level_words(connection: Connection, name: str) -> tuple[str, ...]:
+    """Program, method and basis of a level of theory, those that are known."""
+    columns = (level_of_theory.c.program, level_of_theory.c.method, level_of_theory.c.basis)
+    row = connection.execute(
+        select(*columns).where(level_of_theory.c.name == name)
+    ).one_or_none()
+    return () if row is None else tuple(word for word in row if word)
+
+
+def iterations(connection: Connection) -> list[IterationPhase]:
+    """All iterations, first to last."""
+    query = select(
+        iteration.c.number, iteration.c.phase, iteration.c.started, iteration.c.ended
+    ).order_by(iteration.c.number)
+    return [IterationPhase(*row) for row in connection.execute(query)]
+
+
+def paths(connection: Connection) -> list[Path]:
+    """All trajectories, by iteration."""
+    query = (
+        select(
+            iteration.c.number,
+            ensemble.c.generation,
+            trajectory.c.time_fs,
+            trajectory.c.stop_reason,
+        )
+        .select_from(
+            trajectory.join(iteration, iteration.c.id == trajectory.c.iteration_id).join(
+                ensemble, ensemble.c.id == trajectory.c.ensemble_id
+            )
+        )
+        .order_by(iteration.c.number, trajectory.c.id)
+    )
+    return [Path(*row) for row in connection.execute(query)]
+
+
+def label_counts(connection: Connection) -> list[LabelCount]:
+    """Requested labels by iteration, split and state; imported ones are of iteration 0."""
+    columns = (
+        func.coalesce(iteration.c.number, 0),
+        campaign_structure.c.split,
+        label_item.c.state,
+    )
+    query = (
+        select(*columns, func.count())
+        .select_from(
+            label_item.join(
+                campaign_structure,
+                campaign_structure.c.structure_id == label_item.c.structure_id,
+            )
+            .outerjoin(task, task.c.id == label_item.c.task_id)
+            .outerjoin(iteration, iteration.c.id == task.c.iteration_id)
+        )
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [LabelCount(*row) for row in connection.execute(query)]
+
+
+def candidate_counts(connection: Connection) -> list[CandidateCount]:
+    """Candidates by iteration, origin and decision."""
+    columns = (iteration.c.number, candidate.c.reason, candidate.c.decision)
+    query = (
+        select(*columns, func.count())
+        .select_from(candidate.join(iteration, iteration.c.id == candidate.c.iteration_id))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [CandidateCount(*row) for row in connection.execute(query)]
+
+
+def label_failure_counts(connection: Connection) -> dict[str, int]:
+    """Number of failed labels by kind, the most frequent first."""
+    number = func.count()
+    query = (
+        select(label_item.c.failure_kind, number)
+        .where(label_item.c.state == ItemState.FAILED)
+        .group_by(label_item.c.failure_kind)
+        .order_by(number.desc(), label_item.c.failure_kind)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def label_failures(connection: Connection, kind: str, limit: int) -> list[LabelFailure]:
+    """The latest labels that failed in one way, newest first."""
+    query = (
+        select(
+            label_item.c.failure_kind,
+            label_item.c.structure_id,
+            label_item.c.task_id,
+            func.coalesce(label_item.c.message, ""),
+        )
+        .where(label_item.c.state == ItemState.FAILED, label_item.c.failure_kind == kind)
+        .order_by(label_item.c.id.desc())
+        .limit(limit)
+    )
+    return [LabelFailure(*row) for row in connection.execute(query)]
+
+
+def attempts(connection: Connection) -> list[Try]:
+    """All attempts, in the order in which they were handed out."""
+    return _attempts(connection, _TRIES.order_by(attempt.c.id))
+
+
+def failed_attempts(connection: Connection, limit: int) -> list[Try]:
+    """The latest attempts without a result, newest first; those that ended a task first."""
+    is_final = task.c.state == "failed"
+    query = (
+        _TRIES.where(attempt.c.state == AttemptState.FAILED)
+        .order_by(is_final.desc(), attempt.c.id.desc())
+        .limit(limit)
+    )
+    return _attempts(connection, query)
+
+
+def n_failed_attempts(connection: Connection) -> int:
+    """Number of attempts without a result."""
+    query = select(func.count()).where(attempt.c.state == AttemptState.FAILED)
+    return connection.scalar(query) or 0
+
+
+_TRIES = select(
+    task.c.id,
+    task.c.state,
+    attempt.c.no,
+    task.c.kind,
+    attempt.c.host,
+    attempt.c.started,
+    attempt.c.ended,
+    attempt.c.wall_s,
+    attempt.c.state,
+    attempt.c.failure_class,
+    func.coalesce(attempt.c.message, ""),
+).select_from(attempt.join(task, task.c.id == attempt.c.task_id))
+
+
+def _attempts(connection: Connection, query: Select[Any]) -> list[Try]:
+    return [Try(*row) for row in connection.execute(query)]
+
+
+def selected(connection: Connection, number: int, limit: int) -> list[Selected]:
+    """Candidates of an iteration that were chosen for a label, by rank."""
+    query = (
+        select(
+            structure.c.id,
+            structure.c.formula,
+            candidate.c.reason,
+            candidate.c.measure,
+            candidate.c.energy_spread,
+            candidate.c.force_spread_max,
+            candidate.c.decision_reason,
+            func.coalesce(func.max(label_item.c.state), ItemState.PENDING),
+        )
+        .select_from(
+            candidate.join(iteration, iteration.c.id == candidate.c.iteration_id)
+            .join(structure, structure.c.id == candidate.c.structure_id)
+            .outerjoin(label_item, label_item.c.structure_id == structure.c.id)
+        )
+        .where(iteration.c.number == number, candidate.c.decision == Decision.SELECTED)
+        .group_by(candidate.c.id, structure.c.id)
+        .order_by(candidate.c.rank)
+        .limit(limit)
+    )
+    return [Selected(*row) for row in connection.execute(query)]
+
+
+def environments(connection: Connection) -> list[Mapping[str, Any]]:
+    """What attempts ran with, in the order in which it was first seen."""
+    query = select(environment.c.packages_json).order_by(environment.c.id)
+    return [from_json_text(text) for text in connection.scalars(query)]

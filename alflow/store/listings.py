@@ -1,0 +1,267 @@
+"""Rows for `alflow ls`: plain dicts, JSON-like, newest knowledge, no arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from alflow.core.errors import SettingsError, closest
+from alflow.store.rows import ItemState
+from alflow.store.schema import (
+    attempt,
+    campaign_structure,
+    candidate,
+    ensemble,
+    ensemble_metric,
+    iteration,
+    label_item,
+    level_of_theory,
+    snapshot,
+    structure,
+    task,
+)
+from alflow.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which rows are wanted; None leaves a filter out.
+
+    Attributes:
+        iteration: Number of the iteration.
+        kind: Kind of task, or of failure.
+        state: State of the task, attempt, label or generation.
+        limit: At most so many rows.
+    """
+
+    iteration: int | None = None
+    kind: str | None = None
+    state: str | None = None
+    limit: int | None = None
+
+
+def listing(
+    store: Store, what: str, filters: Filters | None = None
+) -> list[dict[str, Any]]:
+    """Rows of one kind of thing, by number.
+
+    Args:
+        store: The store.
+        what: One of `LISTINGS`.
+        filters: Which rows; all of them by default.
+
+    Raises:
+        SettingsError: If there is no such listing, or it has no such filter.
+    """
+    if what not in LISTINGS:
+        hint = closest(what, LISTINGS)
+        raise SettingsError(
+            f"there is no list of {what!r}" + (f"; did you mean {hint!r}?" if hint else ""),
+            next_step=f"lists: {', '.join(LISTINGS)}",
+        )
+    build, columns = LISTINGS[what]
+    query = build()
+    filters = filters or Filters()
+    for name in ("iteration", "kind", "state"):
+        value = getattr(filters, name)
+        if value is None:
+            continue
+        if name not in columns:
+            raise SettingsError(f"{what} cannot be filtered by {name}")
+        query = query.where(columns[name] == value)
+    with store.read() as connection:
+        rows = connection.execute(query.limit(filters.limit)).mappings()
+        found = [dict(row) for row in rows]
+        return _with_metrics(connection, found) if what == "generations" else found
+
+
+def _tasks() -> Select[Any]:
+    return (
+        select(
+            task.c.id,
+            task.c.kind,
+            task.c.key,
+            task.c.state,
+            iteration.c.number.label("iteration"),
+            level_of_theory.c.name.label("level"),
+            task.c.priority,
+            task.c.attempts,
+            task.c.charged,
+            task.c.published,
+            task.c.ended,
+        )
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .outerjoin(level_of_theory, level_of_theory.c.id == task.c.lot_id)
+        .order_by(task.c.id)
+    )
+
+
+def _attempts() -> Select[Any]:
+    return (
+        select(
+            attempt.c.id,
+            attempt.c.task_id.label("task"),
+            attempt.c.no.label("number"),
+            task.c.kind,
+            task.c.key,
+            attempt.c.token,
+            attempt.c.state,
+            iteration.c.number.label("iteration"),
+            attempt.c.host,
+            attempt.c.started,
+            attempt.c.ended,
+            attempt.c.wall_s,
+            attempt.c.failure_class.label("failure"),
+            attempt.c.message,
+        )
+        .join(task, task.c.id == attempt.c.task_id)
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .order_by(attempt.c.id)
+    )
+
+
+def _structures() -> Select[Any]:
+    return (
+        select(
+            structure.c.id,
+            structure.c.formula,
+            structure.c.n_atoms,
+            structure.c.pbc,
+            campaign_structure.c.split,
+            campaign_structure.c.source,
+            campaign_structure.c.group_key.label("group"),
+            campaign_structure.c.added_iter.label("iteration"),
+            level_of_theory.c.name.label("level"),
+            label_item.c.id.label("label"),
+            label_item.c.state,
+            structure.c.hash,
+        )
+        .outerjoin(campaign_structure, campaign_structure.c.structure_id == structure.c.id)
+        .outerjoin(label_item, label_item.c.structure_id == structure.c.id)
+        .outerjoin(level_of_theory, level_of_theory.c.id == label_item.c.lot_id)
+        .order_by(structure.c.id, label_item.c.id)
+    )
+
+
+def _failures() -> Select[Any]:
+    """Labels that failed."""
+    return (
+        select(
+            label_item.c.id.label("label"),
+            label_item.c.structure_id.label("structure"),
+            structure.c.formula,
+            level_of_theory.c.name.label("level"),
+            label_item.c.failure_kind.label("failure"),
+            label_item.c.message,
+            label_item.c.task_id.label("task"),
+            iteration.c.number.label("iteration"),
+        )
+        .join(structure, structure.c.id == label_item.c.structure_id)
+        .join(level_of_theory, level_of_theory.c.id == label_item.c.lot_id)
+        .join(task, task.c.id == label_item.c.task_id)
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .where(label_item.c.state == ItemState.FAILED)
+        .order_by(label_item.c.id)
+    )
+
+
+def _generations() -> Select[Any]:
+    return (
+        select(
+            ensemble.c.generation,
+            ensemble.c.state,
+            ensemble.c.iteration,
+            snapshot.c.n_train,
+            snapshot.c.digest.label("snapshot"),
+            ensemble.c.relation,
+            ensemble.c.weights_sha.label("weights"),
+            ensemble.c.trained,
+        )
+        .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
+        .order_by(ensemble.c.generation)
+    )
+
+
+def _iterations() -> Select[Any]:
+    return select(
+        iteration.c.number,
+        iteration.c.phase,
+        iteration.c.n_flagged,
+        iteration.c.n_candidates,
+        iteration.c.n_selected,
+        iteration.c.started,
+        iteration.c.ended,
+    ).order_by(iteration.c.number)
+
+
+def _candidates() -> Select[Any]:
+    return (
+        select(
+            candidate.c.id,
+            iteration.c.number.label("iteration"),
+            candidate.c.structure_id.label("structure"),
+            structure.c.formula,
+            candidate.c.trajectory_id.label("trajectory"),
+            candidate.c.step,
+            candidate.c.time_fs,
+            candidate.c.temperature_K,
+            candidate.c.reason,
+            candidate.c.measure,
+            candidate.c.energy_spread,
+            candidate.c.force_spread_mean,
+            candidate.c.force_spread_max,
+            candidate.c.decision,
+            candidate.c.decision_reason,
+            candidate.c.rank,
+        )
+        .join(iteration, iteration.c.id == candidate.c.iteration_id)
+        .join(structure, structure.c.id == candidate.c.structure_id)
+        .order_by(candidate.c.id)
+    )
+
+
+_TASK_FILTERS = {"iteration": iteration.c.number, "kind": task.c.kind}
+
+LISTINGS: Mapping[str, tuple[Callable[[], Select[Any]], Mapping[str, Any]]] = {
+    "tasks": (_tasks, {**_TASK_FILTERS, "state": task.c.state}),
+    "attempts": (_attempts, {**_TASK_FILTERS, "state": attempt.c.state}),
+    "structures": (
+        _structures,
+        {"iteration": campaign_structure.c.added_iter, "state": label_item.c.state},
+    ),
+    "failures": (
+        _failures,
+        {"iteration": iteration.c.number, "kind": label_item.c.failure_kind},
+    ),
+    "generations": (
+        _generations,
+        {"iteration": ensemble.c.iteration, "state": ensemble.c.state},
+    ),
+    "iterations": (_iterations, {"iteration": iteration.c.number}),
+    "candidates": (
+        _candidates,
+        {
+            "iteration": iteration.c.number,
+            "kind": candidate.c.reason,
+            "state": candidate.c.decision,
+        },
+    ),
+}
+"""What can be listed: the query, and the columns that filters look at."""
+
+
+def _with_metrics(
+    connection: Connection, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Add the test metrics of each generation."""
+    query = (
+        select(ensemble.c.generation, ensemble_metric.c.name, ensemble_metric.c.value)
+        .join(ensemble, ensemble.c.id == ensemble_metric.c.ensemble_id)
+        .where(ensemble_metric.c.split == "test")
+    )
+    by_number = {row["generation"]: row for row in rows}
+    for row in connection.execute(query):
+        if row.generation in by_number:
+            by_number[row.generation][f"test_{row.name}"] = row.value
+    return rows

@@ -1,0 +1,113 @@
+"""An open database with a campaign in it: connections, the lease, the campaign's own row."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection
+
+from alflow.core.errors import StoreError
+from alflow.store import campaigns
+from alflow.store.database import Database
+from alflow.store.lease import Lease, acquire
+from alflow.store.rows import CampaignRow, CampaignState, Severity, StopMode
+from alflow.store.transaction import Transaction, utc_now
+
+
+class Session:
+    """What a store can do besides its verbs about work and results."""
+
+    def __init__(self, database: Database) -> None:
+        """Wrap an open database whose schema has been checked."""
+        self.database = database
+        self._lease: Lease | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages call the database; without secrets."""
+        return self.database.name
+
+    def close(self) -> None:
+        """Release the lease, if held, and close all connections."""
+        if self._lease is not None:
+            self._lease.release()
+        self.database.close()
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A read transaction, for the queries of this package."""
+        return self.database.read()
+
+    def create_campaign(self, name: str, config: Mapping[str, Any], seed: int) -> int:
+        """Insert the campaign of this store and return its id; there may be only one."""
+        with self.database.write() as connection:
+            return campaigns.create(connection, name, config, seed)
+
+    def campaign(self) -> CampaignRow:
+        """The campaign; a `StoreError` if none has been created."""
+        with self.read() as connection:
+            return campaigns.load(connection)
+
+    def campaign_or_none(self) -> CampaignRow | None:
+        """The campaign, or None if none has been created."""
+        with self.read() as connection:
+            return campaigns.find(connection)
+
+    def update_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the settings by ones that the caller has found to be compatible."""
+        with self._write() as tx:
+            campaigns.update_config(tx, config)
+
+    def set_state(self, state: str, verdict: str) -> None:
+        """Say where the campaign stands (see `CampaignState`) and why, a sentence."""
+        if state not in list(CampaignState):
+            raise StoreError(f"{state!r} is not a state of a campaign")
+        with self._write() as tx:
+            campaigns.set_state(tx, CampaignState(state), verdict)
+
+    def request_stop(self, *, now: bool) -> None:
+        """Ask the manager to stop: at once, or when running tasks are done. Needs no lease."""
+        with self.database.write() as connection:
+            campaign_id = campaigns.campaign_id(connection)
+            tx = Transaction(connection, campaign_id, None, utc_now())
+            campaigns.request_stop(tx, StopMode.NOW if now else StopMode.DRAIN)
+
+    def stop_requested(self) -> StopMode | None:
+        """How the manager was asked to stop: drain, now, or None."""
+        with self.read() as connection:
+            return campaigns.stop_requested(connection)
+
+    def clear_stop(self) -> None:
+        """Forget the request to stop."""
+        with self._write() as tx:
+            campaigns.clear_stop(tx)
+
+    def event(
+        self, kind: str, severity: str, subject: str, data: Mapping[str, Any]
+    ) -> None:
+        """Write down that something happened; severity is info, warning or error."""
+        with self._write() as tx:
+            tx.event(kind, subject, data, Severity(severity))
+
+    def acquire_lease(self, holder: str) -> Lease:
+        """Become the one manager that may write; `LeaseHeld` if another one is alive."""
+        with self.read() as connection:
+            campaign_id = campaigns.campaign_id(connection)
+        lease = acquire(self.database, campaign_id, holder)
+        lease.on_release = self._forget_lease
+        self._lease = lease
+        return lease
+
+    def _held(self) -> Lease:
+        if self._lease is None:
+            raise StoreError(f"{self.name}: writing needs the lease of the campaign")
+        return self._lease
+
+    @contextmanager
+    def _write(self) -> Iterator[Transaction]:
+        lease = self._held()
+        with self.database.write() as connection:
+            lease.check(connection)
+            yield Transaction(connection, lease.campaign_id, lease.epoch, utc_now())
+
+    def _forget_lease(self) -> None:
+        self._lease = None

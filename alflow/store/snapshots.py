@@ -1,0 +1,117 @@
+"""Snapshots: which labels a generation was trained on, for good."""
+
+from sqlalchemy import Connection, Select, and_, func, insert, literal, select
+
+from alflow.core.canonical import digest_of
+from alflow.core.errors import StoreError
+from alflow.store import labels
+from alflow.store.codec import json_text
+from alflow.store.database import next_id
+from alflow.store.publishing import level_id
+from alflow.store.rows import Quality, Snapshot, Split
+from alflow.store.schema import (
+    campaign_structure,
+    label,
+    snapshot,
+    snapshot_interval,
+    structure,
+)
+from alflow.store.transaction import Transaction
+
+_TRAINED_ON = (Split.TRAIN, Split.VAL)
+
+
+def close(tx: Transaction, seq: int, lot: str) -> tuple[int, str, dict[str, int]]:
+    """Close snapshot `seq` over all accepted labels of a level.
+
+    Returns:
+        Its id, its digest, and the number of labels by role.
+    """
+    latest: int | None = tx.connection.scalar(
+        select(func.max(snapshot.c.seq)).where(snapshot.c.campaign_id == tx.campaign_id)
+    )
+    if latest is not None and seq <= latest:
+        raise StoreError(f"snapshot d{seq} would come after d{latest}")
+    _update_intervals(tx, seq, level_id(tx.connection, lot))
+    rows = sorted(_members(tx.connection, tx.campaign_id))
+    counts: dict[str, int] = {
+        role: sum(1 for row in rows if row[2] == role) for role in _TRAINED_ON
+    }
+    if not counts[Split.TRAIN]:
+        raise StoreError(f"there is no label at level {lot!r} to train on")
+    digest = digest_of([list(row) for row in rows])
+    snapshot_id = next_id(tx.connection, snapshot)
+    values = {
+        "id": snapshot_id,
+        "campaign_id": tx.campaign_id,
+        "seq": seq,
+        "n_train": counts[Split.TRAIN],
+        "n_val": counts[Split.VAL],
+        "digest": digest,
+        "rule_json": json_text({"level": lot, "splits": list(_TRAINED_ON)}),
+        "created": tx.now,
+    }
+    tx.connection.execute(snapshot.insert(), values)
+    return snapshot_id, digest, counts
+
+
+def load(tx: Transaction, seq: int, lot: str, generation: int) -> Snapshot:
+    """A closed snapshot with its training labels."""
+    row = tx.connection.execute(
+        select(snapshot).where(
+            snapshot.c.campaign_id == tx.campaign_id, snapshot.c.seq == seq
+        )
+    ).one()
+    items = labels.labelled(tx.connection, Split.TRAIN, lot, generation)
+    return Snapshot(seq, row.digest, row.n_train, row.n_val, tuple(items))
+
+
+def _accepted(tx: Transaction, lot_id: int) -> Select[tuple[int, str]]:
+    """Labels that belong into a snapshot closed now, with their roles."""
+    return (
+        select(label.c.id, campaign_structure.c.split)
+        .join(
+            campaign_structure,
+            and_(
+                campaign_structure.c.structure_id == label.c.structure_id,
+                campaign_structure.c.campaign_id == tx.campaign_id,
+            ),
+        )
+        .where(
+            label.c.lot_id == lot_id,
+            label.c.quality == Quality.OK,
+            label.c.superseded_by.is_(None),
+            campaign_structure.c.split.in_(_TRAINED_ON),
+        )
+    )
+
+
+def _update_intervals(tx: Transaction, seq: int, lot_id: int) -> None:
+    accepted = _accepted(tx, lot_id).subquery()
+    interval = snapshot_interval.c
+    is_open = (interval.campaign_id == tx.campaign_id) & interval.to_seq.is_(None)
+    tx.connection.execute(
+        snapshot_interval.update()
+        .where(is_open, interval.label_id.not_in(select(accepted.c.id)))
+        .values(to_seq=seq)
+    )
+    has_open = select(interval.label_id).where(is_open)
+    new = select(
+        literal(tx.campaign_id), accepted.c.id, accepted.c.split, literal(seq)
+    ).where(accepted.c.id.not_in(has_open))
+    columns = ["campaign_id", "label_id", "role", "from_seq"]
+    tx.connection.execute(insert(snapshot_interval).from_select(columns, new))
+
+
+def _members(connection: Connection, campaign_id: int) -> list[tuple[str, str, str]]:
+    """(structure hash, label checksum, role) of the open intervals."""
+    query = (
+        select(structure.c.hash, label.c.content_sha, snapshot_interval.c.role)
+        .join(label, label.c.id == snapshot_interval.c.label_id)
+        .join(structure, structure.c.id == label.c.structure_id)
+        .where(
+            snapshot_interval.c.campaign_id == campaign_id,
+            snapshot_interval.c.to_seq.is_(None),
+        )
+    )
+    return [(row.hash, row.content_sha, row.role) for row in connection.execute(query)]

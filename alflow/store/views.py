@@ -1,0 +1,376 @@
+"""What the planner and the status line read: counts, in one short read transaction."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from alflow.store import campaigns, lease
+from alflow.store.codec import AnyRow, from_json_text, nan_if_none
+from alflow.store.rows import CampaignState, EnsembleState, ItemState, Split
+from alflow.store.schema import (
+    campaign,
+    campaign_structure,
+    ensemble,
+    ensemble_metric,
+    event,
+    iteration,
+    iteration_stat,
+    label,
+    label_item,
+    manager_lease,
+    prediction,
+    snapshot,
+    task,
+)
+from alflow.store.store import Store
+
+SAMPLE = "sample"
+"""The kind of task that explores. The key of one is `PREFIX/NUMBER`, a prefix to a round."""
+
+N_EVENTS = 10
+"""Events in a status."""
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class IterationProgress:
+    """How far an iteration is.
+
+    Attributes:
+        number: Its number.
+        phase: What it is waiting for: build, sample, label, train, validate.
+        ended: Whether it is closed.
+        tasks: Number of tasks by kind and state.
+        n_rounds: Rounds of sample tasks published so far; 0 once the iteration has ended.
+        n_flagged: Trajectories that ended at a flagged frame, of sample tasks that are done.
+        n_candidates: Frames that were considered; None before they were decided about.
+        n_selected: Frames that were chosen for a label.
+        n_pending: Requested labels that are not there yet.
+        n_labelled: Requested labels that are there.
+        n_failed: Requested labels that failed.
+        stats: Its statistics by name, once it has ended.
+    """
+
+    number: int
+    phase: str
+    ended: bool = False
+    tasks: Mapping[str, Counts] = field(default_factory=dict)
+    n_rounds: int = 0
+    n_flagged: int = 0
+    n_candidates: int | None = None
+    n_selected: int = 0
+    n_pending: int = 0
+    n_labelled: int = 0
+    n_failed: int = 0
+    stats: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationProgress:
+    """How far a generation is.
+
+    Attributes:
+        number: Its number.
+        state: planned, training, ready, rejected or retired.
+        n_train: Labels in its snapshot to train on.
+        metrics: Its numbers by `SPLIT.NAME`, NaN where not finite; SPLIT is test or new.
+        has_test_predictions: Whether it has been asked about test structures.
+        has_new_predictions: Whether it has been asked about other labelled structures.
+    """
+
+    number: int
+    state: str
+    n_train: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    has_test_predictions: bool = False
+    has_new_predictions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Everything that the planner decides by.
+
+    Attributes:
+        state: Where the campaign stands.
+        stop_requested: None, drain or now.
+        iterations: By number.
+        generations: By number.
+        labels: Number of requested labels by state: pending, ok, failed.
+        n_train: Labelled structures to train on.
+        n_test: Labelled structures of the test set.
+        n_requested: Labels asked for outside of the test set: what a budget counts.
+    """
+
+    state: str
+    stop_requested: str | None = None
+    iterations: tuple[IterationProgress, ...] = ()
+    generations: tuple[GenerationProgress, ...] = ()
+    labels: Counts = field(default_factory=dict)
+    n_train: int = 0
+    n_test: int = 0
+    n_requested: int = 0
+
+    @classmethod
+    def empty(cls) -> "Progress":
+        """A campaign that has not begun."""
+        return cls(CampaignState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerStatus:
+    """Who runs the campaign.
+
+    Attributes:
+        alive: Whether a manager seems to be running.
+        holder: Who the last one was; empty if there was none.
+        host: Where it ran.
+        pid: Its process there; None if there was none.
+        silent_s: Time since its last sign of life [s]; None if there was none.
+    """
+
+    alive: bool
+    holder: str = ""
+    host: str = ""
+    pid: int | None = None
+    silent_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One screen about a campaign; what `alflow status --json` prints.
+
+    Attributes:
+        campaign: Its name.
+        state: Where it stands.
+        verdict: Why, a sentence; empty while it runs.
+        stop_requested: None, drain or now.
+        iteration: Number of the last iteration, None before the first.
+        phase: What that iteration is waiting for.
+        generation: Number of the last generation that is ready, None before the first.
+        labels: Number of requested labels by state: pending, ok, failed.
+        tasks: Number of tasks by kind and state.
+        manager: Who runs it.
+        events: The last events, newest first (JSON-like).
+    """
+
+    campaign: str
+    state: str
+    verdict: str
+    stop_requested: str | None
+    iteration: int | None
+    phase: str
+    generation: int | None
+    labels: Counts
+    tasks: Mapping[str, Counts]
+    manager: ManagerStatus
+    events: Sequence[Mapping[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-like dict."""
+        return asdict(self)
+
+
+def progress(store: Store) -> Progress:
+    """What the planner needs to know; cheap enough for every turn of the manager."""
+    with store.read() as connection:
+        if connection.scalar(select(campaign.c.id).limit(1)) is None:
+            return Progress.empty()
+        row = campaigns.load(connection)
+        labels = _label_counts(connection)
+        return Progress(
+            state=str(row.state),
+            stop_requested=campaigns.stop_requested(connection),
+            iterations=_iterations(connection, labels),
+            generations=_generations(connection),
+            labels={str(state): _total(labels, state=state) for state in ItemState},
+            n_train=_total(labels, split=Split.TRAIN, state=ItemState.OK),
+            n_test=_total(labels, split=Split.TEST, state=ItemState.OK),
+            n_requested=_total(labels) - _total(labels, split=Split.TEST),
+        )
+
+
+def status(store: Store) -> Status:
+    """What a person wants to know first."""
+    view = progress(store)
+    last = view.iterations[-1] if view.iterations else None
+    ready = [g.number for g in view.generations if g.state == EnsembleState.READY]
+    totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for one in view.iterations:
+        for kind, states in one.tasks.items():
+            for state, count in states.items():
+                totals[kind][state] += count
+    with store.read() as connection:
+        row = campaigns.load(connection)
+        return Status(
+            campaign=row.name,
+            state=str(row.state),
+            verdict=row.verdict,
+            stop_requested=view.stop_requested,
+            iteration=last.number if last else None,
+            phase=last.phase if last else "",
+            generation=ready[-1] if ready else None,
+            labels=view.labels,
+            tasks={kind: dict(states) for kind, states in totals.items()},
+            manager=_manager(connection),
+            events=_events(connection),
+        )
+
+
+LabelCount = tuple[int, str, str, int]
+"""Iteration, split, state, number."""
+
+
+def _label_counts(connection: Connection) -> list[LabelCount]:
+    query = (
+        select(
+            iteration.c.number,
+            campaign_structure.c.split,
+            label_item.c.state,
+            func.count().label("n"),
+        )
+        .select_from(label_item)
+        .join(task, task.c.id == label_item.c.task_id)
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .join(
+            campaign_structure,
+            (campaign_structure.c.structure_id == label_item.c.structure_id)
+            & (campaign_structure.c.campaign_id == task.c.campaign_id),
+        )
+        .group_by(iteration.c.number, campaign_structure.c.split, label_item.c.state)
+    )
+    return [(r.number, r.split, r.state, r.n) for r in connection.execute(query)]
+
+
+def _total(
+    counts: list[LabelCount],
+    *,
+    number: int | None = None,
+    split: str | None = None,
+    state: str | None = None,
+) -> int:
+    return sum(
+        n
+        for at, of_split, of_state, n in counts
+        if number in (None, at) and split in (None, of_split) and state in (None, of_state)
+    )
+
+
+def _iterations(
+    connection: Connection, labels: list[LabelCount]
+) -> tuple[IterationProgress, ...]:
+    tasks = _task_counts(connection)
+    stats = _stats(connection)
+    rows = connection.execute(select(iteration).order_by(iteration.c.number)).all()
+    rounds = {row.id: _rounds(connection, row) for row in rows if row.ended is None}
+    return tuple(
+        IterationProgress(
+            number=row.number,
+            phase=row.phase,
+            ended=row.ended is not None,
+            tasks=tasks[row.id],
+            n_rounds=rounds.get(row.id, (0, 0))[0],
+            n_flagged=rounds.get(row.id, (0, 0))[1]
+            if row.n_flagged is None
+            else row.n_flagged,
+            n_candidates=row.n_candidates,
+            n_selected=row.n_selected or 0,
+            n_pending=_total(labels, number=row.number, state=ItemState.PENDING),
+            n_labelled=_total(labels, number=row.number, state=ItemState.OK),
+            n_failed=_total(labels, number=row.number, state=ItemState.FAILED),
+            stats=stats[row.id],
+        )
+        for row in rows
+    )
+
+
+def _task_counts(connection: Connection) -> dict[int, dict[str, dict[str, int]]]:
+    columns = (task.c.iteration_id, task.c.kind, task.c.state)
+    counts: dict[int, dict[str, dict[str, int]]] = defaultdict(dict)
+    for row in connection.execute(
+        select(*columns, func.count().label("n")).group_by(*columns)
+    ):
+        counts[row.iteration_id].setdefault(row.kind, {})[row.state] = row.n
+    return counts
+
+
+def _stats(connection: Connection) -> dict[int, dict[str, float]]:
+    stats: dict[int, dict[str, float]] = defaultdict(dict)
+    for row in connection.execute(select(iteration_stat)):
+        stats[row.iteration_id][row.name] = row.value
+    return stats
+
+
+def _rounds(connection: Connection, row: AnyRow) -> tuple[int, int]:
+    """Rounds of sample tasks of an iteration, and the flagged trajectories they report."""
+    query = select(task.c.key, task.c.outcome_json).where(
+        task.c.iteration_id == row.id, task.c.kind == SAMPLE
+    )
+    prefixes, n_flagged = set(), 0
+    for one in connection.execute(query):
+        prefixes.add(one.key.rpartition("/")[0])
+        outcome = from_json_text(one.outcome_json) or {"values": {}}
+        n_flagged += int(outcome["values"].get("n_flagged", 0))
+    return len(prefixes), n_flagged
+
+
+def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    for row in connection.execute(select(ensemble_metric)):
+        metrics[row.ensemble_id][f"{row.split}.{row.name}"] = nan_if_none(row.value)
+    predicted = (
+        select(prediction.c.label_id)
+        .join(label, label.c.id == prediction.c.label_id)
+        .join(campaign_structure, campaign_structure.c.structure_id == label.c.structure_id)
+        .where(prediction.c.ensemble_id == ensemble.c.id)
+    )
+    is_test = campaign_structure.c.split == Split.TEST
+    query = (
+        select(
+            ensemble.c.id,
+            ensemble.c.generation,
+            ensemble.c.state,
+            snapshot.c.n_train,
+            predicted.where(is_test).exists().label("has_test"),
+            predicted.where(~is_test).exists().label("has_new"),
+        )
+        .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
+        .order_by(ensemble.c.generation)
+    )
+    return tuple(
+        GenerationProgress(
+            number=row.generation,
+            state=row.state,
+            n_train=row.n_train,
+            metrics=metrics[row.id],
+            has_test_predictions=bool(row.has_test),
+            has_new_predictions=bool(row.has_new),
+        )
+        for row in connection.execute(query)
+    )
+
+
+def _manager(connection: Connection) -> ManagerStatus:
+    row = connection.execute(select(manager_lease)).one()
+    if row.holder is None:
+        return ManagerStatus(alive=False)
+    silent = max(0.0, time.time() - row.renewed)
+    return ManagerStatus(lease.is_alive(row), row.holder, row.host, row.pid, silent)
+
+
+def _events(connection: Connection) -> list[dict[str, Any]]:
+    query = select(event).order_by(event.c.id.desc()).limit(N_EVENTS)
+    return [
+        {
+            "ts": row.ts,
+            "kind": row.kind,
+            "severity": row.severity,
+            "subject": row.subject,
+            "data": from_json_text(row.data_json),
+        }
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,1 @@
+"""Fits whole ensembles to labelled structures, and measures what they got right."""

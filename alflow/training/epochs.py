@@ -1,0 +1,248 @@
+"""The epochs of training: minibatches, hold-outs, schedules, rollbacks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from alflow.core.seeds import generator
+from alflow.models.ani.network import StackedNetworks
+from alflow.training.dataset import TrainingSet
+from alflow.training.loss import Errors, Loss, member_errors
+from alflow.training.members import MemberStates
+from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
+from alflow.training.settings import StackedSettings
+
+MAX_ROLLBACKS = 6
+"""A member rolled back this often in a row has diverged for good."""
+EVALUATION_BATCH = 64
+"""Structures evaluated at a time outside of training."""
+
+Progress = Callable[[Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to train, and how fast.
+
+    Attributes:
+        epochs: Number of passes over the data.
+        batch_size: Structures per optimiser step.
+        learning_rate: Learning rate at the start.
+        seed: Seed of the order of the structures.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Errors of one member on some structures.
+
+    Attributes:
+        energy_rmse: Root mean square error of the energy per atom [eV]; NaN for no structures.
+        force_rmse: Root mean square error of force components [eV/Å]; NaN for no forces.
+        loss: Mean loss; NaN for no structures.
+    """
+
+    energy_rmse: float
+    force_rmse: float
+    loss: float
+
+
+class EpochLoop:
+    """Trains the members of one ensemble together.
+
+    Attributes:
+        flat: The networks.
+        states: Where each member stands.
+        history: Metrics of each epoch.
+    """
+
+    def __init__(
+        self,
+        settings: StackedSettings,
+        data: TrainingSet,
+        networks: StackedNetworks,
+        held_out: Bool[np.ndarray, "members structures"],
+    ) -> None:
+        """Prepare; nothing is trained yet.
+
+        Args:
+            settings: Settings of the trainer.
+            data: Descriptors and targets.
+            networks: Where to start; they are copied.
+            held_out: Structures that each member must not see, (members, structures).
+        """
+        self._settings = settings
+        self._data = data
+        self._may_train = torch.from_numpy(~held_out)
+        self._held = [np.flatnonzero(row).tolist() for row in held_out]
+        self._loss = Loss(settings.energy_weight, settings.force_weight)
+        self._weights = _frame_weights(data, settings.frame_force_scale_eV_per_A)
+        self.flat = FlatNetworks(networks)
+        self._adam = StackedAdam(self.flat, settings.gradient_clip)
+        self.states = MemberStates(self.flat.values)
+        self.history: list[dict[str, float]] = []
+
+    def run(self, plan: Plan, progress: Progress) -> list[int]:
+        """Train, then restore the best weights of each member.
+
+        Returns:
+            Members that diverged for good; empty if all is well.
+        """
+        for epoch in range(plan.epochs):
+            self._epoch(plan, epoch)
+            progress(self.history[-1])
+            diverged = self.states.rollbacks_in_a_row >= MAX_ROLLBACKS
+            if bool(diverged.any()):
+                return torch.nonzero(diverged)[:, 0].tolist()
+            if not bool(self.states.active.any()):
+                break
+        self.flat.values.copy_(self.states.best_values)
+        return []
+
+    def scores(self) -> tuple[list[Score], list[Score]]:
+        """Errors of each member on what it trained on, and on what it held out."""
+        parts = []
+        for start in range(0, len(self._data), EVALUATION_BATCH):
+            wanted = range(start, min(start + EVALUATION_BATCH, len(self._data)))
+            batch = self._data.minibatch(list(wanted), with_forces=True)
+            with torch.no_grad():
+                parts.append(
+                    (batch.structure_idx, member_errors(self.flat.networks, batch))
+                )
+        idx = torch.cat([part for part, _ in parts])
+        errors = _join([errors for _, errors in parts])
+        trained, held = [], []
+        for member in range(len(self._may_train)):
+            mask = self._may_train[member, idx]
+            one = Errors(
+                errors.energy[[member]], errors.force_square[[member]], errors.n_force
+            )
+            trained.append(self._score(one, mask, self._weights[idx]))
+            held.append(self._score(one, ~mask, self._weights[idx]))
+        return trained, held
+
+    def _epoch(self, plan: Plan, epoch: int) -> None:
+        rate = self._rate(plan, epoch)
+        rates = torch.where(self.states.active, self.states.factor * rate, 0.0)
+        train_loss = self._train(plan, epoch, rates)
+        held = [self._held_out_score(member) for member in range(len(train_loss))]
+        score = torch.tensor([one.loss for one in held], dtype=torch.float64)
+        # A member without a hold-out is judged by what it trains on.
+        empty = torch.tensor([not rows for rows in self._held])
+        score = torch.where(empty, train_loss, score)
+        bad = self.states.roll_back(self.flat.values, train_loss, score)
+        self._adam.forget(bad)
+        self.states.keep_best(epoch, self.flat.values, score, bad)
+        if self._settings.schedule == "plateau":
+            self.states.halve_on_plateau(
+                self._settings.patience_epochs, rate, self._settings.minimum_learning_rate
+            )
+        if self._settings.early_stop_epochs is not None:
+            self.states.stop_early(self._settings.early_stop_epochs)
+        self._record(epoch, train_loss, held, rates)
+
+    def _rate(self, plan: Plan, epoch: int) -> float:
+        if self._settings.schedule == "plateau":
+            return plan.learning_rate
+        floor = min(self._settings.minimum_learning_rate, plan.learning_rate)
+        return cosine(plan.learning_rate, floor, epoch, plan.epochs)
+
+    def _train(
+        self, plan: Plan, epoch: int, rates: Float[Tensor, " members"]
+    ) -> Float[Tensor, " members"]:
+        order = generator(plan.seed, "order", epoch).permutation(len(self._data)).tolist()
+        total = torch.zeros(len(rates), dtype=torch.float64)
+        with_forces = self._settings.force_weight > 0
+        for start in range(0, len(order), plan.batch_size):
+            wanted = order[start : start + plan.batch_size]
+            batch = self._data.minibatch(wanted, with_forces=with_forces)
+            may_train = self._may_train[:, batch.structure_idx]
+            losses = self._loss.of_members(
+                member_errors(self.flat.networks, batch),
+                may_train,
+                self._weights[batch.structure_idx],
+            )
+            self._adam.step(self.flat.gradient(losses.sum()), rates)
+            total += losses.detach().to(torch.float64) * may_train.sum(1)
+        return total / self._may_train.sum(1).clamp(min=1)
+
+    @torch.no_grad()
+    def _held_out_score(self, member: int) -> Score:
+        rows = self._held[member]
+        networks = self.flat.member(member)
+        parts, idx = [], []
+        for start in range(0, len(rows), EVALUATION_BATCH):
+            batch = self._data.minibatch(
+                rows[start : start + EVALUATION_BATCH], with_forces=True
+            )
+            parts.append(member_errors(networks, batch))
+            idx.append(batch.structure_idx)
+        if not parts:
+            return Score(np.nan, np.nan, np.nan)
+        everything = torch.ones(len(rows), dtype=torch.bool)
+        return self._score(_join(parts), everything, self._weights[torch.cat(idx)])
+
+    def _score(
+        self,
+        errors: Errors,
+        mask: Bool[Tensor, " structures"],
+        weights: Float[Tensor, " structures"],
+    ) -> Score:
+        """Errors of one member on the structures of a mask."""
+        energy = errors.energy[0, mask].to(torch.float64)
+        square = errors.force_square[0, mask].to(torch.float64)
+        n_force = errors.n_force[mask].to(torch.float64)
+        losses = self._loss.of_structures(errors)[0, mask].to(torch.float64)
+        return Score(
+            float(energy.square().mean().sqrt()),
+            float(((square * n_force).sum() / n_force.sum()).sqrt()),
+            float((losses * weights[mask]).mean()),
+        )
+
+    def _record(
+        self,
+        epoch: int,
+        train_loss: Float[Tensor, " members"],
+        held: list[Score],
+        rates: Float[Tensor, " members"],
+    ) -> None:
+        active = rates > 0
+        metrics = {
+            "epoch": float(epoch),
+            "train_loss": float(train_loss.mean()),
+            "holdout_energy_rmse_meV_per_atom": 1e3 * _rms([s.energy_rmse for s in held]),
+            "holdout_force_rmse_meV_per_A": 1e3 * _rms([s.force_rmse for s in held]),
+            "learning_rate": float(rates[active].mean()),
+            "active_members": float(active.sum()),
+            "rollbacks": float(self.states.rollbacks.sum()),
+        }
+        # What is not there is left out: JSON has no word for NaN.
+        self.history.append({k: v for k, v in metrics.items() if np.isfinite(v)})
+
+
+def _frame_weights(data: TrainingSet, scale: float | None) -> Float[Tensor, " structures"]:
+    if scale is None:
+        return torch.ones_like(data.mean_square_force)
+    return 1 / (1 + data.mean_square_force / scale**2)
+
+
+def _join(parts: list[Errors]) -> Errors:
+    return Errors(
+        torch.cat([part.energy for part in parts], dim=1),
+        torch.cat([part.force_square for part in parts], dim=1),
+        torch.cat([part.n_force for part in parts]),
+    )
+
+
+def _rms(values: list[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.sqrt(np.mean(np.square(finite)))) if finite else float("nan")

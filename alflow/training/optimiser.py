@@ -1,0 +1,122 @@
+"""Adam over the stacked parameters of all members, each with its own learning rate."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from alflow.models.ani.network import StackedNetworks
+
+
+class FlatNetworks:
+    """Networks whose parameters are views of one matrix with a row for each member.
+
+    So that clipping, an optimiser step, a snapshot or a rollback of single members is one
+    operation on rows, whatever the number of elements and layers.
+
+    Attributes:
+        values: All parameters, (members, parameters).
+        networks: The networks on top of `values`.
+    """
+
+    def __init__(self, networks: StackedNetworks) -> None:
+        """Copy the parameters of networks."""
+        tensors = [parameter.detach() for parameter in networks.parameters()]
+        self._shapes = [tensor.shape[1:] for tensor in tensors]
+        self._template = networks
+        self.values = torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
+        self.networks = self._over(self.values)
+
+    def gradient(self, loss: Float[Tensor, ""]) -> Float[Tensor, "members parameters"]:
+        """Derivative of a loss in all parameters, (members, parameters)."""
+        parts = torch.autograd.grad(loss, list(self.networks.parameters()))
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def member(self, member: int) -> StackedNetworks:
+        """One member alone, on the same memory."""
+        return self._over(self.values[member : member + 1])
+
+    def write_to(self, networks: StackedNetworks) -> None:
+        """Copy the parameters into networks of the same shapes."""
+        with torch.no_grad():
+            for target, view in zip(
+                networks.parameters(), self._views(self.values), strict=True
+            ):
+                target.copy_(view)
+
+    def _views(self, matrix: Float[Tensor, "members parameters"]) -> list[Tensor]:
+        widths = [math.prod(shape) for shape in self._shapes]
+        return [
+            part.view(len(matrix), *shape)
+            for part, shape in zip(
+                torch.split(matrix, widths, dim=1), self._shapes, strict=True
+            )
+        ]
+
+    def _over(self, matrix: Float[Tensor, "members parameters"]) -> StackedNetworks:
+        # parameters() walks the weights of all elements and layers first, then the biases.
+        tensors = self._views(matrix)
+        half = len(tensors) // 2
+        networks = StackedNetworks(
+            tensors[:half],
+            tensors[half:],
+            self._template.n_elements,
+            self._template.activation,
+        )
+        networks.standardise(self._template.feature_mean, self._template.feature_scale)
+        return networks
+
+
+class StackedAdam:
+    """Adam with a learning rate for each member."""
+
+    def __init__(self, flat: FlatNetworks, clip: float | None) -> None:
+        """Start without a memory.
+
+        Args:
+            flat: What to optimise.
+            clip: Largest norm of the gradient of one member; None does not clip.
+        """
+        self._clip = clip
+        # A row of the matrix is to torch one parameter, in a group with a rate of its own.
+        self._rows = list(flat.values.unbind())
+        self._adam = torch.optim.Adam([{"params": [row]} for row in self._rows], fused=True)
+
+    @torch.no_grad()
+    def step(
+        self,
+        gradient: Float[Tensor, "members parameters"],
+        learning_rates: Float[Tensor, " members"],
+    ) -> None:
+        """Take one step; members of learning rate 0 stay as they are.
+
+        Args:
+            gradient: Derivative of the loss; clipped in place, (members, parameters).
+            learning_rates: Learning rate of each member, (members,).
+        """
+        if self._clip is not None:
+            norms = gradient.norm(dim=1, keepdim=True)
+            gradient.mul_(self._clip / norms.clamp(min=self._clip))
+        columns = zip(
+            self._rows,
+            self._adam.param_groups,
+            gradient,
+            learning_rates.tolist(),
+            strict=True,
+        )
+        for row, group, slope, rate in columns:
+            row.grad = slope if rate > 0 else None
+            group["lr"] = rate
+        self._adam.step()
+
+    def forget(self, members: Bool[Tensor, " members"]) -> None:
+        """Clear what is remembered of some members, after their parameters were rolled back."""
+        for member in torch.nonzero(members)[:, 0].tolist():
+            self._adam.state.pop(self._rows[member], None)
+
+
+def cosine(start: float, stop: float, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch on a half cosine from `start` to `stop`."""
+    progress = epoch / max(epochs - 1, 1)
+    return stop + (start - stop) * 0.5 * (1 + math.cos(math.pi * progress))

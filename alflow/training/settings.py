@@ -1,0 +1,81 @@
+"""Settings of the stacked trainer."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from alflow.registry import Settings
+
+if TYPE_CHECKING:
+    from alflow.core.protocols import Trainer
+    from alflow.models.ani.settings import AniSettings
+
+ATOMS_PER_STEP = 128
+"""Small steps learn more from the same data, but cost the more the fewer atoms they have."""
+
+
+class StackedSettings(Settings):
+    """Trains all members of an ensemble at once, on energies and forces.
+
+    The loss of one structure is
+    `energy_weight * (dE / n_atoms / 0.1 eV)² + force_weight * mean(dF / (1 eV/Å))²`, where the
+    mean goes over atoms and x, y, z.
+    """
+
+    kind: Literal["stacked"] = "stacked"
+    epochs: int = Field(default=200, ge=1)
+    """Passes over the data when training starts from random weights."""
+    warm_epochs: int = Field(default=100, ge=1)
+    """Passes over the data when training starts from the parent generation's weights."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Structures per optimiser step; default as many as have 128 atoms together, 4 to 16."""
+    minimum_steps: int = Field(default=2000, ge=0)
+    """Epochs are added until there are this many optimiser steps, so that small data sets
+    are trained to the end too. A warm start scales it like its epochs."""
+    energy_weight: float = Field(default=1.0, ge=0)
+    """Weight of energy errors, counted in units of 0.1 eV per atom."""
+    force_weight: float = Field(default=1.0, ge=0)
+    """Weight of force errors, counted in units of 1 eV/Å; 0 trains on energies alone."""
+    frame_force_scale_eV_per_A: float | None = Field(default=None, gt=0)
+    """Structures of large forces count less: weight 1 / (1 + (F_rms / scale)²). None weighs
+    all alike."""
+    learning_rate: float = Field(default=6e-3, gt=0)
+    """Learning rate of Adam at the start."""
+    warm_learning_rate: float = Field(default=3e-3, gt=0)
+    """Learning rate of Adam at the start, when training starts from the parent's weights."""
+    minimum_learning_rate: float = Field(default=1e-5, gt=0)
+    """Learning rate at the end of the cosine, or the one at which a member stops halving."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """Learning rate along the epochs: a half cosine over all of them, or constant and halved,
+    member by member, when the hold-out error stands still."""
+    patience_epochs: int = Field(default=30, ge=1)
+    """With schedule `plateau`: epochs without a better hold-out error before a member's
+    learning rate is halved."""
+    early_stop_epochs: int | None = Field(default=None, ge=1)
+    """Epochs without a better hold-out error before a member stops; None trains to the end.
+    Weights of the best epoch are what is kept in any case."""
+    gradient_clip: float | None = Field(default=10.0, gt=0)
+    """Largest norm of one member's gradient; None does not clip."""
+    folds: int = Field(default=8, ge=0)
+    """Data is split into this many folds and member m never trains on fold m modulo this
+    number; 0 holds nothing out."""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of the folds. It is not the seed of the training, so that a hold-out is kept over
+    generations that start from each other."""
+    warm_start: bool = True
+    """Whether to start from the parent generation's weights where there are any."""
+    jacobian_budget_MB: float = Field(default=2048, ge=0)
+    """Memory for descriptor derivatives [MB]. What does not fit is computed again in every
+    epoch, which gives the same numbers more slowly."""
+
+    def structures_per_step(self, mean_atoms: float) -> int:
+        """The batch size for structures of so many atoms on average."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return round(min(max(ATOMS_PER_STEP / mean_atoms, 4), 16))
+
+    def create(self, model_settings: "AniSettings") -> "Trainer":
+        """Make the trainer of ensembles with these model settings."""
+        from alflow.training.fit import StackedTrainer
+
+        return StackedTrainer(self, model_settings)

@@ -1,0 +1,220 @@
+"""Campaign files with the plug-ins that are installed: shipped ones and the design's example."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from alflow.cli.check import first_iteration
+from alflow.config.document import leaves
+from alflow.config.loading import load_campaign
+from alflow.config.problems import CampaignFileError
+from alflow.config.resolution import resolved, settings_from_resolved
+from alflow.config.shipped import templates
+
+EXAMPLE = """\
+name: water
+seed: 20261
+system:  {elements: [H, O], builders: [{kind: molecules, smiles: [O], count: 32, molecules_per_structure: [1, 3]}]}
+label:   {primary: dft, levels: {dft: {kind: pyscf, method: wb97x, basis: 6-31g*}}}
+model:   {kind: ani, members: 8}
+train:   {epochs: 400, energy_weight: 1.0, force_weight: 1.0}
+sample:  {kind: nemd, replicas: 64, timestep_fs: 0.5, duration_ps: 2.0, temperature_K: {start: [50, 600], end: [50, 1000], amplitude: [0, 500], period_ps: [0.5, 2.0]}}
+acquire: {kind: threshold, per_iteration: 64, audit_fraction: 0.05}
+loop:    {mode: generational, bootstrap: 64, max_iterations: 20}
+stop:    {budget: {labels: 2000}, converged: {survival_ps: 2.0, force_rmse_eV_per_A: 0.05}}
+test:    {count: 40, builders: [{kind: molecules, smiles: [O]}]}
+"""  # noqa: E501 - as in the guide
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**6), 10**20),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(
+        ["H", "O", "pyscf", "nemd", "molecules", "crystal", "Al", "", "10:30", "é"]
+    ),
+    st.text(max_size=5),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["kind", "start", "elements", "dft", "x"]), inner),
+    ),
+    max_leaves=6,
+)
+BOX = "{kind: random_box, composition: {H: 2, O: 1}, density_g_per_cm3: D}"
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Loads a campaign file with some text replaced."""
+
+    def load(*replacements):
+        text = EXAMPLE
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new, 1)
+        path = tmp_path / "campaign.yaml"
+        path.write_text(text)
+        return load_campaign(path)
+
+    return load
+
+
+@pytest.mark.parametrize("name", sorted(templates()))
+def test_shipped_campaigns_have_no_problems(name, alflow):
+    path = templates()[name] / "campaign.yaml"
+    campaign = load_campaign(path)
+    assert settings_from_resolved(resolved(campaign)) == campaign
+    result = alflow("check", path, "--site", "local")
+    assert result.code == 0, result.err
+    assert "iteration 0" in result.out
+    assert "Ready. Next: alflow run" in result.err
+
+
+def test_the_example_of_the_guide(check):
+    campaign = check()
+    assert campaign.sample.replicas == 64
+    assert first_iteration(campaign) == (
+        "104 labels (64 bootstrap, 40 test) in 26 tasks, then training of an ensemble of 8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ("timestep_fs: 0.5", "timestep_fs: 2.0", "sample.timestep_fs", "at most 1.0 fs"),
+        (
+            "start: [50, 600]",
+            "start: [600, 50]",
+            "sample.temperature_K.start",
+            "upside down",
+        ),
+        ("members: 8", "members: 1", "model.members", "at least 2, not 1"),
+        (
+            "smiles: [O]",
+            "smiles: [CO]",
+            "system.builders[0].smiles[0]",
+            "is CH4O; C is not",
+        ),
+        (
+            "kind: pyscf, method: wb97x, basis: 6-31g*",
+            "kind: analytic",
+            "label.levels.dft.elements",
+            "does not know H, O",
+        ),
+        (
+            "{kind: molecules, smiles: [O]}",
+            BOX.replace("D", "[0.9, 1.1]"),
+            "test.builders[0].kind",
+            "takes molecules only",
+        ),
+        (
+            "{kind: molecules, smiles: [O]}",
+            BOX.replace("D", "[900, 1100]"),
+            "test.builders[0].density_g_per_cm3[0]",
+            "denser than any matter",
+        ),
+        (
+            "kind: threshold",
+            "kind: calibrated",
+            "acquire.kind",
+            "no acquisition rule 'calibrated' is installed",
+        ),
+    ],
+)
+def test_one_mistake(check, *, old, new, path, message):
+    with pytest.raises(CampaignFileError) as caught:
+        check((old, new))
+    messages = {problem.path: problem.message for problem in caught.value.problems}
+    assert message in messages[path], messages
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        (
+            "smiles: [OO, CCQ]",
+            "system.builders[0].smiles[1]",
+            "'CCQ' is not among the molecules",
+        ),
+        (
+            "names: [H2O, H3O]",
+            "system.builders[0].names[1]",
+            "no molecule 'H3O' in the G2 set",
+        ),
+        (
+            "names: [CH4]",
+            "system.builders[0].names[0]",
+            "is CH4; C is not in system.elements",
+        ),
+        (
+            "smiles: [O], files: [a.xyz]",
+            "system.builders[0].files[0]",
+            "there is no file 'a.xyz'",
+        ),
+    ],
+)
+def test_molecules_are_looked_up(check, text, path, message):
+    with pytest.raises(CampaignFileError) as caught:
+        check(("smiles: [O]", text))
+    (problem,) = caught.value.problems
+    assert problem.path == path
+    assert message in problem.message
+
+
+def test_hydrogens_that_a_smiles_implies_count(check):
+    with pytest.raises(CampaignFileError) as caught:
+        check(("[H, O]", "[O]"))
+    messages = {problem.path: problem.message for problem in caught.value.problems}
+    assert messages == {
+        "system.builders[0].smiles[0]": "is H2O; H is not in system.elements [O]",
+        "test.builders[0].smiles[0]": "is H2O; H is not in system.elements [O]",
+    }
+
+
+def test_check_says_what_is_missing_here(alflow, tmp_path, monkeypatch):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE)
+    monkeypatch.setattr("alflow.cli.check.find_spec", lambda _name: None)
+    result = alflow("check", "campaign.yaml", "--site", "nowhere")
+    assert result.code == 2
+    assert "program pyscf" in result.err
+    assert "site" in result.err
+    assert "[AL201]" in result.err
+    assert "FAIL" in result.out
+
+
+def test_check_looks_at_the_database_beside(alflow, tmp_path, database):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE)
+    states = {row["what"]: row for row in alflow("check", "campaign.yaml", "--json").json}
+    assert "campaign 'water', running" in states["database"]["found"]
+    database.write_text("no database at all")
+    assert alflow("check", "campaign.yaml").code == 2
+
+
+@given(data=st.data(), value=VALUES)
+@settings(max_examples=20, deadline=None)
+def test_whatever_stands_in_a_file_is_told_and_never_a_crash(data, value, tmp_path_factory):
+    content = YAML(typ="safe", pure=True).load(EXAMPLE)
+    paths = [path for path, _ in leaves(content) if path]
+    path = data.draw(st.sampled_from(paths))
+    node = content
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = value
+    file = tmp_path_factory.mktemp("fuzz") / "campaign.yaml"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    told = None
+    try:
+        loaded = load_campaign(file)
+    except CampaignFileError as error:
+        told = error
+    if told is None:
+        assert settings_from_resolved(resolved(loaded)) == loaded
+    else:
+        assert all(problem.message in str(told) for problem in told.problems)

@@ -1,0 +1,254 @@
+"""Commands that look at a campaign: status, ls, show, db info, report."""
+
+import csv
+import io
+
+import pytest
+
+from alflow.cli.moments import ago, utc
+from alflow.cli.status import needs_attention, screen, verdict
+from alflow.store import open_store
+from alflow.store.views import ManagerStatus, Status
+
+
+def a_status(**changes):
+    values = {
+        "campaign": "water",
+        "state": "running",
+        "verdict": "",
+        "stop_requested": None,
+        "iteration": 3,
+        "phase": "label",
+        "generation": 2,
+        "labels": {"ok": 5, "pending": 2, "failed": 1},
+        "tasks": {"label": {"done": 4, "leased": 1}, "own": {"queued": 2}},
+        "manager": ManagerStatus(alive=True, holder="node1 (pid 5)", silent_s=4.2),
+        "events": [],
+    }
+    return Status(**{**values, **changes})
+
+
+GONE = ManagerStatus(alive=False, holder="node1 (pid 5)", silent_s=7200.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "attention", "sentence"),
+    [
+        ({}, False, "running"),
+        ({"stop_requested": "drain"}, False, "stopping (drain)"),
+        (
+            {"manager": GONE},
+            True,
+            "interrupted: no manager runs it. Go on: alflow resume w.db",
+        ),
+        (
+            {"state": "converged", "verdict": "good", "manager": GONE},
+            False,
+            "converged: good",
+        ),
+        ({"state": "finished", "verdict": "spent"}, False, "finished: spent"),
+        (
+            {"state": "failed", "verdict": "bad"},
+            True,
+            "failed: bad. Go on: alflow resume w.db",
+        ),
+        (
+            {"state": "stopped", "verdict": "asked"},
+            True,
+            "stopped: asked. Go on: alflow resume w.db",
+        ),
+    ],
+)
+def test_verdicts(changes, attention, sentence):
+    view = a_status(**changes)
+    assert needs_attention(view) is attention
+    assert verdict(view, "w.db") == sentence
+
+
+def test_the_screen():
+    trouble = {
+        "ts": 0.0,
+        "kind": "failed",
+        "severity": "error",
+        "subject": "t-8",
+        "data": {"a": 1},
+    }
+    quiet = {**trouble, "severity": "info", "subject": "t-9"}
+    assert screen(a_status(events=[trouble, quiet]), "w.db") == [
+        "water · iteration 3 (label) · generation g2",
+        "running",
+        "manager: node1 (pid 5) alive, last sign of life 4 s ago",
+        "labels: 5 done, 2 waiting, 1 failed",
+        "",
+        "stage  done  running  waiting  failed  cancelled",
+        "label     4        1        0       0          0",
+        "own       0        0        2       0          0",
+        "",
+        "latest warnings and errors:",
+        '  1970-01-01T00:00:00Z error t-8 failed {"a": 1}',
+    ]
+
+
+def test_the_screen_before_anything_happened():
+    view = a_status(
+        iteration=None, generation=None, manager=ManagerStatus(alive=False), tasks={}
+    )
+    lines = screen(view, "w.db")
+    assert lines[0] == "water · not begun · generation none yet"
+    assert lines[2] == "manager: none so far"
+
+
+def test_status_of_an_interrupted_campaign_asks_for_attention(alflow, database):
+    result = alflow("status")
+    assert result.code == 3
+    assert "interrupted" in result.out
+    assert "labels: 2 done, 0 waiting, 1 failed" in result.out
+    assert result.err == ""
+
+
+def test_status_as_json(alflow, database):
+    value = alflow("status", database, "--json").json
+    assert value["campaign"] == "water"
+    assert value["labels"]["failed"] == 1
+
+
+def test_the_database_may_come_from_the_environment(
+    alflow, database, monkeypatch, tmp_path
+):
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert alflow("status").code == 2
+    monkeypatch.setenv("ALFLOW_DB", str(database))
+    assert alflow("status").code == 3
+
+
+def test_which_database(alflow, database, tmp_path):
+    nothing = alflow("status", "missing.db")
+    assert nothing.code == 2
+    assert "there is no database missing.db" in nothing.err
+    (tmp_path / "second.db").touch()
+    two = alflow("status")
+    assert two.code == 2
+    assert "there are 2 databases in this folder: second.db, water.db" in two.err
+    (tmp_path / "empty").mkdir()
+    assert "no database (*.db) in the folder empty" in alflow("status", "empty").err
+
+
+def test_a_folder_stands_for_the_database_in_it(alflow, database, tmp_path):
+    assert alflow("status", tmp_path).code == 3
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(alflow, tmp_path):
+    (tmp_path / "notes.db").write_text("my notes")
+    result = alflow("status")
+    assert result.code == 2
+    assert "[AL302]" in result.err
+    assert (tmp_path / "notes.db").read_text() == "my notes"
+
+
+@pytest.mark.parametrize(
+    ("what", "n_rows", "expected"),
+    [
+        ("iterations", 1, "i0"),
+        ("generations", 1, "g0"),
+        ("tasks", 3, "t-2"),
+        ("attempts", 3, "t-3"),
+        ("structures", 3, "s-3"),
+        ("failures", 1, "not-converged"),
+    ],
+)
+def test_lists(alflow, database, what, n_rows, expected):
+    table = alflow("ls", what).out.splitlines()
+    assert len(table) == n_rows + 1
+    assert expected in "\n".join(table)
+    assert len(alflow("ls", what, "--json").json) == n_rows
+    rows = list(csv.DictReader(io.StringIO(alflow("ls", what, "--csv").out)))
+    assert len(rows) == n_rows
+
+
+def test_filters_of_lists(alflow, database):
+    assert len(alflow("ls", "tasks", "--kind", "label", "--json").json) == 1
+    assert len(alflow("ls", "structures", "--state", "ok", "--json").json) == 2
+    assert len(alflow("ls", "structures", "--limit", "1", "--json").json) == 1
+    nothing = alflow("ls", "tasks", "--iteration", "5")
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "no tasks\n")
+
+
+def test_unknown_lists_and_two_formats_are_bad_input(alflow, database):
+    wrong = alflow("ls", "task")
+    assert wrong.code == 2
+    assert "did you mean 'tasks'" in wrong.err
+    assert alflow("ls", "tasks", "--json", "--csv").code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("s-1", ["structure s-1", "H2O", "-2078.500000", "molecules", "l-1", "t-2"]),
+        ("t-2", ["task t-2", "label/i0/0", "attempts"]),
+        ("g0", ["generation g0", "force_rmse", "snapshot", "d0"]),
+        ("i0", ["iteration i0", "train"]),
+        ("l-3", ["label l-3", "no convergence in 100 cycles"]),
+        ("d0", ["snapshot d0", "g0"]),
+    ],
+)
+def test_show(alflow, database, name, parts):
+    result = alflow("show", name)
+    assert result.code == 0
+    assert all(part in result.out for part in parts), result.out
+    assert alflow("show", name, "--json", "--db", database).json["what"]
+
+
+def test_show_of_nothing(alflow, database):
+    assert "there is no structure s-99" in alflow("show", "s-99").err
+    assert alflow("show", "hello").code == 2
+
+
+def test_db_info(alflow, database):
+    facts = alflow("db", "info", "--json", "--digest").json
+    assert facts["campaign"] == "water"
+    assert facts["labels"] == 2
+    assert len(facts["content digest"]) == 64
+    assert "written by alflow" in alflow("db", "info").out
+
+
+def test_db_info_without_a_campaign(alflow, tmp_path):
+    open_store(tmp_path / "empty.db", create=True).close()
+    assert "campaign" not in alflow("db", "info", "--json").json
+
+
+def test_stop_writes_a_request(alflow, database):
+    result = alflow("stop", "--now")
+    assert result.code == 0
+    assert "No manager runs 'water'" in result.err
+    with open_store(database, read_only=True) as store:
+        assert store.stop_requested() == "now"
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"), [([], "are finished"), (["--now"], "in seconds")]
+)
+def test_stop_of_a_running_campaign(alflow, database, flag, words):
+    with open_store(database) as store, store.acquire_lease("node2 (pid 9)"):
+        result = alflow("stop", *flag)
+    assert "node2 (pid 9) will" in result.err
+    assert words in result.err
+
+
+def test_report(alflow, database, tmp_path):
+    result = alflow("report", "-o", tmp_path / "r.html")
+    assert result.code == 0
+    assert "Report: " in result.out
+    assert "<html" in (tmp_path / "r.html").read_text()
+
+
+def test_moments():
+    assert utc(None) is None
+    assert utc(86400.5) == "1970-01-02T00:00:00Z"
+    assert [ago(s) for s in (4.4, 180.0, 7300.0, 200_000.0)] == [
+        "4 s ago",
+        "3 min ago",
+        "2 h ago",
+        "2 days ago",
+    ]

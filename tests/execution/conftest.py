@@ -1,0 +1,80 @@
+"""A campaign directory, and toy task kinds installed as a third party would install them."""
+
+import itertools
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alflow import registry
+from alflow.core.tasks import AttemptRef, TaskSpec
+from alflow.execution.files import CampaignFiles
+from alflow.execution.worker import close_forkserver
+
+KINDS = ("echo", "fail", "poison", "crash", "batch", "sleep", "look")
+
+
+@pytest.fixture(scope="session")
+def toy_distribution(tmp_path_factory):
+    """Folder with an importable module and the metadata that announces its entry points."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(Path(__file__).parent / "toy" / "alflow_toy.py", folder)
+    metadata = folder / "alflow_toy-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: alflow-toy\nVersion: 1.0\n"
+    )
+    lines = [f"toy-{kind} = alflow_toy:{kind}" for kind in KINDS]
+    (metadata / "entry_points.txt").write_text("\n".join(["[alflow.tasks]", *lines, ""]))
+    yield folder
+    close_forkserver()
+
+
+@pytest.fixture(autouse=True)
+def toy_kinds(toy_distribution, monkeypatch):
+    """Make the toy kinds known here and in every process started from here."""
+    path = [str(toy_distribution), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
+    monkeypatch.setenv("ALFLOW_PRELOAD", "")
+    monkeypatch.setenv("ALFLOW_SCRATCH", str(toy_distribution))
+    monkeypatch.setattr(sys, "path", [str(toy_distribution), *sys.path])
+    registry.available.cache_clear()
+    yield
+    registry.available.cache_clear()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return CampaignFiles(tmp_path / "campaign")
+
+
+@pytest.fixture
+def publish(files):
+    """Write the spec of a new task and name its first attempt."""
+    numbers = itertools.count(1)
+
+    def publish(kind, settings=None, **more):
+        task_id = next(numbers)
+        spec = TaskSpec(f"toy-{kind}", f"{kind}/{task_id}", 7, settings or {}, **more)
+        files.write_spec(task_id, spec)
+        return AttemptRef(task_id, 1, "abc", spec.kind)
+
+    return publish
+
+
+@pytest.fixture
+def until():
+    """Wait until something is true; the test fails at the deadline."""
+
+    def until(condition, deadline_s=20.0):
+        end = time.monotonic() + deadline_s
+        while not (found := condition()):
+            if time.monotonic() > end:
+                pytest.fail(f"not true within {deadline_s} s: {condition}")
+            time.sleep(0.02)
+        return found
+
+    return until

@@ -1,0 +1,261 @@
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from alflow.report.content import Provenance, Standing
+from alflow.report.render import outline, render_html, report_json
+from alflow.report.samples import Timeline
+from alflow.report.sections import sections
+from alflow.report.tables import Table, plain
+
+MAX_BYTES = 300_000
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+HOSTILE = "<script>alert('x')</script>\"&"
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask about, and that tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        if "id" in values:
+            self.ids.append(values["id"])
+        self.links += [values[key] for key in ("href", "src") if key in values]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(running):
+    return render_html(running)
+
+
+@pytest.fixture(scope="module")
+def large_page(large):
+    return render_html(large)
+
+
+def test_a_page_is_well_formed_and_its_ids_are_unique(page):
+    parsed = Page(page)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    inside = {link[1:] for link in parsed.links if link.startswith("#")}
+    inside |= set(re.findall(r"url\(#([^)]+)\)", page))
+    assert inside <= set(parsed.ids)
+
+
+def test_nothing_is_fetched_and_nothing_is_run(page, large_page):
+    for text in (page, large_page):
+        assert not re.search(r"https?:|[\"'(]//|url\((?!#)", text)
+        assert "@import" not in text
+        parsed = Page(text)
+        assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+        assert {link.partition(",")[0] for link in parsed.links if link[0] != "#"} <= {
+            "data:text/csv;charset=utf-8",
+            "data:image/png;base64",
+        }
+
+
+def test_the_size_stays_small(page, large_page):
+    assert len(page.encode()) < MAX_BYTES
+    assert len(large_page.encode()) < MAX_BYTES
+
+
+def test_the_same_report_gives_the_same_bytes(page, running):
+    assert render_html(running) == page
+
+
+def test_another_process_gives_the_same_bytes(failed, tmp_path):
+    code = (
+        "import runpy, sys; from alflow.report.render import render_html;"
+        "made = runpy.run_path(sys.argv[1]);"
+        "sys.stdout.buffer.write(render_html(made['failed_campaign']()).encode())"
+    )
+    where = __file__.replace("test_render.py", "conftest.py")
+    done = subprocess.run(
+        [sys.executable, "-c", code, where], capture_output=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.decode() == render_html(failed)
+
+
+def test_sections_come_in_the_order_of_questions(page):
+    order = [
+        'class="verdict busy"',
+        'class="attention"',
+        'class="tiles"',
+        'id="learning"',
+        'id="spread"',
+        'id="calibration"',
+        'id="accuracy"',
+        'id="sampling"',
+        'id="selection"',
+        'id="failures"',
+        'id="timeline"',
+        'id="structures"',
+        'id="provenance"',
+    ]
+    places = [page.index(mark) for mark in order]
+    assert places == sorted(places)
+
+
+def test_every_figure_has_words_and_numbers(running):
+    figures = [p for s in sections(running) for p in s.panels if p.figure]
+    assert len(figures) == 8
+    for panel in figures:
+        assert panel.alt
+        assert panel.caption
+        assert panel.table is not None or panel.title.startswith("Test force error")
+
+
+def test_hostile_words_stay_words(running):
+    row = replace(running.selected[0], formula=HOSTILE, decision_reason=HOSTILE)
+    report = replace(
+        running,
+        header=replace(running.header, campaign=HOSTILE, database=HOSTILE, level=HOSTILE),
+        outcome=replace(running.outcome, reason=HOSTILE, standing=Standing.FAILED),
+        selected=(row,),
+        attempts_failed=(replace(running.attempts_failed[0], message=HOSTILE),),
+        label_failures=(replace(running.label_failures[0], kind=HOSTILE, message=HOSTILE),),
+        timeline=replace(
+            running.timeline,
+            lanes=(HOSTILE[:20], "$x_1$", *running.timeline.lanes[2:]),
+            hours={HOSTILE: 1.0},
+        ),
+        provenance=Provenance({HOSTILE: HOSTILE}, "", ({HOSTILE: HOSTILE},), HOSTILE),
+    )
+    text = render_html(report)
+    assert "<script" not in text.lower()
+    assert "&lt;script&gt;" in text
+    assert "$x_1$" in text
+    assert not {"script"} & {tag for tag, _ in Page(text).tags}
+
+
+def test_an_empty_campaign_has_a_sentence_for_what_is_missing(empty):
+    text = render_html(empty)
+    assert "not started" in text
+    assert "<svg" not in text
+    for words in ("No candidate has been found yet.", "No attempt has been made yet."):
+        assert words in text
+    assert 'id="structures"' not in text
+    assert 'class="attention"' not in text
+    Page(text)
+
+
+def test_a_failed_campaign_says_so_first(failed):
+    text = render_html(failed)
+    assert 'class="verdict bad"' in text
+    assert "Training of generation 0 failed in iteration 0." in text
+    assert text.index("t-77") < text.index('class="tiles"')
+    assert "alflow resume" in text
+
+
+def test_half_a_campaign_renders(running):
+    report = replace(
+        running,
+        generations=running.generations[:1],
+        parity=running.parity[:1],
+        calibration=(),
+        survival=running.survival[:1],
+        spreads=(replace(running.spreads[-1], gate=None),),
+        timeline=Timeline(),
+        selected=(),
+    )
+    text = render_html(report)
+    Page(text)
+    assert "The acquisition rule does not tell its thresholds." in text
+    assert "There are no predictions on new labels yet" in text
+    assert 'id="calibration"' not in text
+
+
+def test_numbers_that_are_not_finite_do_not_stop_a_report(running):
+    spread = running.spreads[-1]
+    n = len(spread.energy)
+    broken = replace(spread, energy=np.full(n, np.nan), force_scale=np.full(n, np.nan))
+    sample = running.calibration[-1]
+    lost = replace(
+        sample, force_error=np.full(sample.n_labels, np.nan), factor=None, coverage={}
+    )
+    zero = replace(running.generations[-1], energy_rmse=None, force_rmse=0.0)
+    report = replace(
+        running,
+        spreads=(broken,),
+        calibration=(lost,),
+        generations=(*running.generations, zero),
+    )
+    text = render_html(report)
+    assert "Is the spread calibrated?" in text
+    assert "nan" not in text.replace("Provenance", "").replace("provenance", "")
+
+
+def test_json_holds_the_whole_tree(running):
+    value = report_json(running)
+    text = json.dumps(value, allow_nan=False)
+    assert json.loads(text) == value
+    assert value["header"]["campaign"] == "water"
+    assert value["outcome"]["standing"] == "running"
+    assert len(value["spreads"][-1]["energy"]) == 220
+    assert value["spreads"][0]["gate"]["energy"]["base"] == 0.006
+    assert value["calibration"][0]["coverage"].keys() == {"0.5", "0.8", "0.95"}
+
+
+def test_json_has_null_for_what_is_not_finite(running):
+    spread = running.spreads[-1]
+    broken = replace(spread, energy=np.full(len(spread.energy), np.inf))
+    value = report_json(replace(running, spreads=(broken,)))
+    assert set(value["spreads"][0]["energy"]) == {None}
+
+
+def test_a_table_is_csv_that_a_spreadsheet_does_not_compute():
+    table = Table("t", ("a", "b, c"), (("=1+1", "1\u202f200"), ("-2.5", "–")))
+    content = unquote(table.csv.partition(",")[2])
+    assert content == 'a,"b, c"\n\'=1+1,1200\n-2.5,\n'
+    assert plain("@x") == "'@x"
+
+
+def test_settings_read_like_yaml_without_secrets():
+    settings = {
+        "system": {"elements": ["H", "O"], "builders": [{"kind": "a", "count": 2}]},
+        "empty": {},
+        "db_password": "hunter2",
+        "flag": True,
+        "none": None,
+        "text": "two\nlines",
+    }
+    assert outline(settings).splitlines() == [
+        "system:",
+        "  elements: [H, O]",
+        "  builders:",
+        "    - kind: a",
+        "      count: 2",
+        "empty: {}",
+        "db_password: (not shown)",
+        "flag: true",
+        "none: null",
+        'text: "two\\nlines"',
+    ]
+
+
+def test_importing_the_report_does_not_import_matplotlib():
+    code = "import sys, alflow.report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

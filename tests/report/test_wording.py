@@ -1,0 +1,200 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alflow.report import wording
+from alflow.report.attention import MAX_BULLETS, bullets
+from alflow.report.content import LabelFailures, Standing
+from alflow.report.estimates import survival_curve
+from alflow.report.quantities import (
+    count,
+    duration,
+    milli,
+    moment,
+    percent,
+    significant,
+    simulated,
+)
+
+
+def standing(report, value, reason=""):
+    return replace(report, outcome=replace(report.outcome, standing=value, reason=reason))
+
+
+def test_a_running_campaign_says_where_why_and_until_when(running):
+    verdict = wording.verdict(running)
+    assert (verdict.word, verdict.tone) == ("running", "busy")
+    assert verdict.state == (
+        "Iteration 7 of at most 20 is labelling; there are 426 labelled structures."
+    )
+    assert verdict.why.startswith("The test force error is 41.2 meV/Å (was 47.0); ")
+    assert verdict.why.endswith("of the trajectories were flagged (was 31 %).")
+    assert verdict.next_step == (
+        "It goes on until all trajectories survive 2 ps, or the test force error is "
+        "30 meV/Å or less, or 2\u202f000 labels are spent (452 so far), or iteration 20 ends."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "tone", "state", "next_step"),
+    [
+        (
+            Standing.CONVERGED,
+            "good",
+            "Converged after iteration 7",
+            "Generation g7 is ready",
+        ),
+        (Standing.BUDGET, "warn", "Ended by the label budget", "raise stop.budget.labels"),
+        (
+            Standing.ITERATIONS,
+            "warn",
+            "Ended by the iteration limit",
+            "loop.max_iterations",
+        ),
+        (Standing.STOPPED, "warn", "Stopped after iteration 7", "alflow resume"),
+        (Standing.FAILED, "bad", "Failed after iteration 7", "alflow ls failures"),
+    ],
+)
+def test_an_ended_campaign_repeats_the_reason(running, value, tone, state, next_step):
+    verdict = wording.verdict(standing(running, value, "because 3 of 4 did"))
+    assert verdict.word == value
+    assert verdict.tone == tone
+    assert verdict.state.startswith(state)
+    assert verdict.state.endswith("with 426 labelled structures.")
+    assert verdict.why == "Because 3 of 4 did."
+    assert next_step in verdict.next_step
+
+
+def test_every_standing_has_a_colour_and_three_sentences(running):
+    for value in Standing:
+        verdict = wording.verdict(standing(running, value))
+        for text in (verdict.state, verdict.why, verdict.next_step):
+            assert text.endswith(".")
+            assert text[0].isupper()
+
+
+def test_a_campaign_without_rules_and_numbers_still_speaks(empty):
+    assert "no test error and no trajectory" in wording.verdict(empty).why
+    verdict = wording.verdict(standing(empty, Standing.RUNNING))
+    assert verdict.next_step == "It goes on until it is stopped."
+    assert "between two steps" in verdict.state
+
+
+def test_a_rule_of_another_kind_is_named(running):
+    outcome = replace(running.outcome, converged={"rdf_error": 0.02})
+    text = wording.verdict(replace(running, outcome=outcome)).next_step
+    assert "rdf error reaches 0.02" in text
+
+
+def test_learning_title_tells_a_rise_from_a_fall(running):
+    rows = running.validated
+    assert "fell from 171 to 41.2 meV/Å between g0 and g7" in wording.learning_title(rows)
+    assert "rose from 41.2 to 171 meV/Å" in wording.learning_title(rows[::-1])
+    assert wording.learning_title(rows[:1]).endswith("?")
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"),
+    [(1.3, "is calibrated"), (2.6, "overconfident"), (0.31, "too cautious")],
+)
+def test_calibration_title(running, factor, word):
+    title = wording.calibration_title(replace(running.calibration[-1], factor=factor))
+    assert title == (
+        f"The spread of g6 {word if factor == 1.3 else 'is ' + word}: "
+        f"error is {factor} × spread"
+    )
+
+
+def test_a_level_without_forces_is_judged_by_energies(running):
+    rows = tuple(replace(row, force_rmse=None) for row in running.generations)
+    report = replace(running, generations=rows)
+    assert "fell from 12.4 to 2.80 meV/atom" in wording.learning_title(report.validated)
+    assert (
+        "The test energy error is 2.80 meV/atom (was 3.20)" in wording.verdict(report).why
+    )
+    lost = replace(rows[-1], energy_rmse=None)
+    (first, *_) = bullets(replace(report, generations=(*rows[:-1], lost)))
+    assert first.text == "Predictions of g7 on the test set are not all finite numbers."
+
+
+def test_calibration_note_has_rank_and_coverage(running):
+    note = wording.calibration_note(running.calibration[-1])
+    assert "Rank correlation" in note
+    assert "(nominal 95 %)" in note
+
+
+def test_survival_title_for_medians_reached_and_not():
+    short = survival_curve(0, [100.0, 200.0, 300.0], [True, True, True])
+    long = survival_curve(4, [2000.0] * 3 + [500.0], [False] * 3 + [True])
+    assert wording.survival_title([short]) == "Half of the trajectories last 200 fs with g0"
+    assert wording.survival_title([short, long]) == (
+        "75 % of the trajectories last 2.00 ps with g4; with g0 half lasted 200 fs"
+    )
+    assert wording.survival_title([long, short]).endswith("with g4 75 % lasted 2.00 ps")
+
+
+def test_timeline_and_failure_titles(running):
+    title = wording.timeline_title(running.timeline)
+    assert title.startswith("6 worker slots did ")
+    assert wording.failures_title(running) == "14 failed labels, 3 failed attempts"
+
+
+def test_bullets_name_what_is_wrong_and_what_to_type(running, failed):
+    (idle,) = bullets(running)
+    assert idle.text == "Workers were idle 39 % of the time."
+    (lost, *_) = bullets(failed)
+    assert lost.subject == "t-77"
+    assert lost.text == "The train task t-77 was given up: diverged."
+    assert lost.command == "alflow show t-77"
+
+
+def test_bullets_for_everything_at_once_are_five(running):
+    worse = replace(running.generations[-1], number=8, force_rmse=0.2, state="rejected")
+    off = replace(running.calibration[-1], factor=3.0)
+    kinds = tuple(
+        LabelFailures(kind, 40, (3,), (4,), "no") for kind in ("not-converged", "crash")
+    )
+    wild = replace(running.iterations[-1], stop_reasons={"too-hot": 60}, n_labels_failed=80)
+    report = replace(
+        running,
+        generations=(*running.generations, worse),
+        calibration=(off,),
+        label_failures=kinds,
+        iterations=(*running.iterations[:-1], wild),
+    )
+    found = bullets(report)
+    assert len(found) == MAX_BULLETS
+    assert [one.subject for one in found] == ["g8", "s-3", "s-3", "g8", "g6"]
+    assert found[3].command == "alflow show g8"
+    fewer = replace(report, generations=running.generations, label_failures=())
+    assert [one.subject for one in bullets(fewer)] == ["g6", "i7", "i7"]
+    assert bullets(fewer)[0].text.endswith("errors of new labels are 3.0 times the spread.")
+
+
+def test_numbers_are_short():
+    assert significant(0.04123) == "0.0412"
+    assert significant(12345.0) == "12\u202f300"
+    assert significant(0.0) == "0"
+    assert significant(1.2e-7) == "1.20e-07"
+    assert significant(float("nan")) == significant(None) == "–"
+    assert milli(0.0412) == "41.2"
+    assert percent(0.031) == "3.1 %"
+    assert percent(1.0) == "100 %"
+    assert percent(None) == "–"
+    assert count(1, "label") == "1 label"
+    assert count(2000, "label") == "2\u202f000 labels"
+    assert duration(45.0) == "45 s"
+    assert duration(5000.0) == "83 min"
+    assert duration(10 * 86400.0) == "10 d"
+    assert moment(0.0) == "1970-01-01 00:00:00 UTC"
+    assert moment(None) == simulated(None) == "–"
+
+
+@given(st.floats(1e-4, 1e6))
+def test_significant_keeps_three_digits(value):
+    text = significant(value).replace("\u202f", "")
+    assert abs(float(text) - value) <= 0.0051 * value
+    assert np.sign(float(text)) == 1

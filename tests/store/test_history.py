@@ -1,0 +1,424 @@
+"""A small campaign is driven through the store's verbs; history must tell it back exactly."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from alflow.core.errors import StoreError
+from alflow.core.labels import Failure, FailureKind, Label
+from alflow.core.sampling import (
+    Decision,
+    Frame,
+    Spread,
+    StopReason,
+    Trajectory,
+    Verdict,
+)
+from alflow.core.structures import Structure
+from alflow.core.tasks import Outcome, TaskSpec
+from alflow.report import collect, render_html, write_report
+from alflow.report.content import Standing
+from alflow.store import (
+    NewStructure,
+    NewTask,
+    PredictionRow,
+    TrajectoryRow,
+    history,
+    open_store,
+    predictions,
+)
+
+CONFIG = {
+    "name": "water",
+    "seed": 7,
+    "label": {"primary": "dft", "levels": {"dft": {"kind": "pyscf"}}},
+    "acquire": {"kind": "threshold", "per_iteration": 4, "relax": [2.0]},
+    "loop": {"max_iterations": 5},
+    "stop": {"budget": {"labels": 30}, "converged": {"force_rmse_eV_per_A": 0.05}},
+}
+LEVEL = {"kind": "pyscf", "method": "wb97x", "basis": "6-31g*"}
+N_TRAIN, N_TEST, N_FRAMES = 5, 3, 4
+MEMBERS = [{"seed": 11, "best_epoch": 3}, {"seed": 12, "best_epoch": 4}]
+
+
+def water(k):
+    shift = 0.01 * k
+    positions = [[0, 0, 0.1 + shift], [0, 0.76, -0.47], [0, -0.76, -0.47]]
+    return Structure(np.array([8, 1, 1], np.uint8), np.array(positions))
+
+
+def label_of(k):
+    return Label(-2000.0 - 0.3 * k, np.full((3, 3), 0.1 * k))
+
+
+def new_task(kind, key, iteration, items=(), lot=None):
+    return NewTask(TaskSpec(kind, key, 1, items=tuple(items)), iteration, lot=lot)
+
+
+class Campaign:
+    """Shorthand for what a manager does."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def start(self, kind):
+        (row,) = self.store.queued({kind: 1})
+        return self.store.start_attempt(row.id), row
+
+    def run(self, kind, **environment):
+        attempt, _ = self.start(kind)
+        values = {"host": "node1", "python": "3.11", **environment}
+        self.store.finish_task(attempt, Outcome(wall_s=0.0, environment=values))
+
+    def label(self, results):
+        attempt, _ = self.start("label")
+        self.store.commit_items(attempt, results, "pyscf 2.8")
+        self.store.finish_task(attempt, Outcome(wall_s=0.0, environment={"host": "node1"}))
+
+    def train(self, generation):
+        attempt, _ = self.start("train")
+        outcome = Outcome(wall_s=0.0, environment={"host": "node1"})
+        weights = f"weights {generation}".encode()
+        self.store.finish_training(attempt, outcome, weights, MEMBERS, [])
+
+    def predict(self, generation, rows):
+        attempt, _ = self.start("validate")
+        outcome = Outcome(wall_s=0.0, environment={"host": "node1"})
+        self.store.add_predictions(attempt, outcome, generation, rows)
+
+
+def predict_row(label_id, k, error):
+    label = label_of(k)
+    return PredictionRow(
+        label_id=label_id,
+        energy=label.energy + 3 * error,
+        energy_spread=2 * error,
+        force_rmse=error,
+        force_spread_mean=error,
+        force_spread_max=2 * error,
+        force_scale=0.5,
+        forces=label.forces + error,
+    )
+
+
+def bootstrap(campaign):
+    store = campaign.store
+    store.register_level("dft", LEVEL)
+    store.begin_iteration(0, "build", [new_task("build", "build/i0", 0)])
+    campaign.run("build")
+    structures = [water(k) for k in range(N_TEST + N_TRAIN)]
+    items = [
+        NewStructure(one, f"g{k}", "test" if k < N_TEST else "train", "molecules")
+        for k, one in enumerate(structures)
+    ]
+    task = new_task("label", "label/i0", 0, [one.hash for one in structures], "dft")
+    store.add_structures(items, [task], iteration=0)
+    results = {one.hash: label_of(k) for k, one in enumerate(structures)}
+    results[structures[-1].hash] = Failure(FailureKind.NOT_CONVERGED, "50 cycles")
+    campaign.label(results)
+    finish_generation(campaign, 0, 0.2)
+
+
+def finish_generation(campaign, number, error):
+    store = campaign.store
+    parent = number - 1 if number else None
+    tasks = [new_task("train", f"train/g{number}", number)]
+    store.begin_generation(number, number, "dft", {"kind": "ani"}, tasks, parent=parent)
+    campaign.train(number)
+    store.publish([new_task("validate", f"validate/g{number}/test", number)])
+    test = store.labelled("test", "dft")
+    campaign.predict(
+        number, [predict_row(item.label_id, k, error) for k, item in enumerate(test)]
+    )
+    store.end_iteration(number, {"n_labelled": 4.0})
+
+
+def frame(k):
+    audit = k == N_FRAMES - 1
+    spread = Spread(0.01 + 0.001 * k, 0.05, float("nan") if k == 2 else 0.3, 0.8)
+    reason, measure = ("audit", "") if audit else ("flagged", "force_max")
+    return Frame(
+        water(100 + k), 40, 20.0 * (k + 1), 300.0, spread, reason, measure, np.zeros(2)
+    )
+
+
+def trajectory(k):
+    return Trajectory(
+        start=water(50 + k),
+        seed=k,
+        schedule={"start_K": 300.0},
+        n_steps=40,
+        time_fs=20.0 * (k + 1),
+        stop_reason=StopReason.FINISHED if k == N_FRAMES - 1 else StopReason.FLAGGED,
+        frames=(frame(k),),
+        trace={"time_fs": [0.0]},
+    )
+
+
+def first_iteration(campaign):
+    store = campaign.store
+    store.begin_iteration(1, "sample", [new_task("sample", "sample/i1/0", 1)])
+    campaign.run("sample")
+    rows = [TrajectoryRow(trajectory(k), "sample/i1/0", k, "nemd") for k in range(N_FRAMES)]
+    chosen = [water(100 + k).hash for k in range(N_FRAMES) if k != 2]
+    verdicts = {one: Verdict(Decision.SELECTED, "far", k) for k, one in enumerate(chosen)}
+    verdicts[water(102).hash] = Verdict(Decision.FILTERED, "not finite")
+    task = new_task("label", "label/i1", 1, chosen, "dft")
+    store.record_selection(1, 0, rows, verdicts, [task])
+    campaign.label({one: label_of(k) for k, one in enumerate(chosen)})
+    store.publish([new_task("validate", "validate/g0/i1", 1)])
+    new = store.labelled("train", "dft", iteration=1)
+    campaign.predict(
+        0, [predict_row(item.label_id, k, 0.1 * (k + 1)) for k, item in enumerate(new)]
+    )
+
+
+@contextmanager
+def new_store(folder):
+    with open_store(folder / "water.db", create=True) as opened:
+        opened.create_campaign("water", CONFIG, 7)
+        with opened.acquire_lease("test"):
+            yield opened
+
+
+def fill(store):
+    campaign = Campaign(store)
+    bootstrap(campaign)
+    first_iteration(campaign)
+    finish_generation(campaign, 1, 0.04)
+    return store
+
+
+@pytest.fixture
+def store(tmp_path):
+    with new_store(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def filled(store):
+    return fill(store)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Filled once, for tests that only read."""
+    with new_store(tmp_path_factory.mktemp("told")) as opened:
+        yield fill(opened)
+
+
+def test_a_store_without_campaign_has_an_empty_report(tmp_path):
+    with open_store(tmp_path / "none.db", create=True) as bare:
+        with bare.read() as connection:
+            assert history.overview(connection) is None
+        report = collect(bare)
+    assert report.outcome.standing is Standing.EMPTY
+    assert "not started" in render_html(report)
+
+
+def test_a_campaign_that_has_not_begun(store):
+    report = collect(store)
+    assert report.header.campaign == "water"
+    assert report.header.iteration is None
+    assert report.outcome.standing is Standing.EMPTY
+    assert "No trajectory has been run yet." in render_html(report)
+
+
+def test_overview_names_the_campaign_and_its_last_moment(told):
+    with told.read() as connection:
+        overview = history.overview(connection)
+        level = history.level_words(connection, "dft")
+        unknown = history.level_words(connection, "ccsd")
+    assert (overview.name, overview.seed, overview.state) == ("water", 7, "running")
+    assert overview.config == CONFIG
+    assert overview.as_of >= overview.created
+    assert overview.alflow_version
+    assert level == ("pyscf", "wb97x", "6-31g*")
+    assert unknown == ()
+
+
+def test_iterations_labels_and_candidates_are_counted(told):
+    with told.read() as connection:
+        iterations = history.iterations(connection)
+        labels = {tuple(row[:3]): row.n for row in history.label_counts(connection)}
+        candidates = {tuple(row[:3]): row.n for row in history.candidate_counts(connection)}
+    assert [row.number for row in iterations] == [0, 1]
+    assert all(row.ended >= row.started for row in iterations)
+    assert labels == {
+        (0, "test", "ok"): N_TEST,
+        (0, "train", "ok"): N_TRAIN - 1,
+        (0, "train", "failed"): 1,
+        (1, "train", "ok"): 3,
+    }
+    assert candidates == {
+        (1, "flagged", "selected"): 2,
+        (1, "flagged", "filtered"): 1,
+        (1, "audit", "selected"): 1,
+    }
+
+
+def test_paths_and_spreads_come_back_in_order(told):
+    with told.read() as connection:
+        paths = history.paths(connection)
+        spreads = predictions.candidate_spreads(connection, 1)
+    assert [path.time_fs for path in paths] == [20.0, 40.0, 60.0, 80.0]
+    assert [path.stop_reason for path in paths] == ["flagged"] * 3 + ["finished"]
+    assert {(path.iteration, path.generation) for path in paths} == {(1, 0)}
+    assert [row.energy for row in spreads] == pytest.approx([0.01, 0.011, 0.012, 0.013])
+    assert np.isnan(spreads[2].force_max)
+    assert [row.reason for row in spreads] == ["flagged"] * 3 + ["audit"]
+
+
+def test_generations_have_digest_weights_and_seeds(told):
+    with told.read() as connection:
+        rows = predictions.generations(connection)
+    assert [row.number for row in rows] == [0, 1]
+    assert [row.n_train for row in rows] == [N_TRAIN - 1, N_TRAIN - 1 + 3]
+    assert {row.state for row in rows} == {"ready"}
+    assert rows[0].digest != rows[1].digest
+    assert [row.weights_sha for row in rows] == [told.weights_sha(k) for k in (0, 1)]
+    assert rows[0].seeds == (11, 12)
+
+
+def test_errors_on_the_test_set_are_mean_squares(told):
+    with told.read() as connection:
+        errors = predictions.errors_on_test(connection)
+        rows = predictions.predictions_on_test(connection, 1)
+    assert [row.generation for row in errors] == [0, 1]
+    assert [row.n_labels for row in errors] == [N_TEST, N_TEST]
+    assert [row.force for row in errors] == pytest.approx([0.2**2, 0.04**2])
+    # Energies are off by 3 errors in 3 atoms.
+    assert [row.energy for row in errors] == pytest.approx([0.2**2, 0.04**2])
+    assert len(rows) == N_TEST
+    assert np.allclose(rows[0].forces_predicted - rows[0].forces, 0.04)
+
+
+def test_a_prediction_that_is_not_finite_hides_the_error(store):
+    campaign = Campaign(store)
+    bootstrap(campaign)
+    first_iteration(campaign)
+    tasks = [new_task("train", "train/g1", 1)]
+    store.begin_generation(1, 1, "dft", {"kind": "ani"}, tasks, parent=0)
+    campaign.train(1)
+    store.publish([new_task("validate", "validate/g1/test", 1)])
+    test = store.labelled("test", "dft")
+    rows = [predict_row(item.label_id, k, 0.1) for k, item in enumerate(test)]
+    broken = PredictionRow(test[0].label_id, *[float("nan")] * 6)
+    campaign.predict(1, [broken, *rows[1:]])
+    with store.read() as connection:
+        errors = predictions.errors_on_test(connection)
+    assert errors[1].n_labels == N_TEST
+    assert errors[1].force is None
+    assert errors[1].energy is None
+    assert collect(store).parity[1].energy_predicted.shape == (N_TEST - 1,)
+
+
+def test_new_labels_meet_the_generation_that_chose_them(told):
+    with told.read() as connection:
+        rows = predictions.new_label_predictions(connection)
+    assert [(row.iteration, row.generation) for row in rows] == [(1, 0)] * 3
+    assert [row.force_rmse for row in rows] == pytest.approx([0.1, 0.2, 0.3])
+    assert [row.energy_error for row in rows] == pytest.approx([0.3, 0.6, 0.9])
+    assert [row.reason for row in rows] == ["flagged", "flagged", "audit"]
+
+
+def test_failures_and_attempts(told):
+    with told.read() as connection:
+        counts = history.label_failure_counts(connection)
+        (failure,) = history.label_failures(connection, "not-converged", 5)
+        tries = history.attempts(connection)
+        failed = history.failed_attempts(connection, 5)
+        number = history.n_failed_attempts(connection)
+    assert counts == {"not-converged": 1}
+    assert failure.message == "50 cycles"
+    assert {one.kind for one in tries} == {"build", "label", "train", "validate", "sample"}
+    assert {one.host for one in tries} == {"node1"}
+    assert {one.state for one in tries} == {"done"}
+    assert failed == []
+    assert number == 0
+
+
+def test_a_task_that_is_given_up_comes_first(store):
+    campaign = Campaign(store)
+    store.begin_iteration(
+        0, "build", [new_task("build", f"build/i0/{k}", 0) for k in (0, 1)]
+    )
+    for end in (store.fail_task, store.requeue):
+        attempt, _ = campaign.start("build")
+        options = {"charged": False} if end == store.requeue else {}
+        end(attempt, Failure(FailureKind.LOST, "gone"), **options)
+    with store.read() as connection:
+        failed = history.failed_attempts(connection, 5)
+    assert [one.task_state for one in failed] == ["failed", "queued"]
+    assert {one.failure for one in failed} == {"lost"}
+    store.set_state("failed", "the builders failed in iteration 0")
+    report = collect(store)
+    assert report.outcome.standing is Standing.FAILED
+    assert [one.is_given_up for one in report.attempts_failed] == [True, False]
+
+
+def test_selected_structures_by_rank(told):
+    with told.read() as connection:
+        rows = history.selected(connection, 1, 2)
+        environments = history.environments(connection)
+    assert [row.formula for row in rows] == ["H2O", "H2O"]
+    assert [row.measure for row in rows] == ["force_max", "force_max"]
+    assert {row.label_state for row in rows} == {"ok"}
+    assert {"host": "node1", "python": "3.11"} in environments
+
+
+def test_the_report_of_a_real_store(told, tmp_path):
+    report = collect(told)
+    assert report.header.level_detail == "pyscf wb97x 6-31g*"
+    assert (report.header.iteration, report.header.generation) == (1, 1)
+    assert report.outcome.standing is Standing.RUNNING
+    assert report.outcome.n_requested == N_TRAIN + 3
+    assert report.outcome.max_labels == 30
+    assert report.n_labels_ok == N_TEST + N_TRAIN - 1 + 3
+    assert report.n_labels_failed == 1
+    assert report.n_labels_new == 3
+    assert [row.force_rmse for row in report.validated] == pytest.approx([0.2, 0.04])
+    assert report.iterations[1].flagged_fraction == pytest.approx(0.75)
+    (sample,) = report.calibration
+    # An error of the same size in each of three components, against a spread of that size.
+    assert sample.factor == pytest.approx(3**0.5)
+    (curve,) = report.survival
+    assert curve.median_fs == pytest.approx(40.0)
+    assert report.timeline.lanes == ("node1 #1",)
+    assert report.spreads[0].gate.force_max.base == pytest.approx(0.2)
+    page = write_report(told, tmp_path / "reports" / "i1.html").read_text()
+    assert page == render_html(collect(told))
+    assert "Test force error fell from 200 to 40.0" in page
+
+
+def test_a_finished_campaign_tells_which_budget_was_spent(filled):
+    filled.set_state("finished", "the limit of 1 iterations is reached")
+    assert collect(filled).outcome.standing is Standing.ITERATIONS
+    filled.update_config({**CONFIG, "stop": {"budget": {"labels": 8}}})
+    assert collect(filled).outcome.standing is Standing.BUDGET
+    filled.set_state("stopped", "by a person")
+    assert collect(filled).outcome.standing is Standing.STOPPED
+    filled.set_state("converged", "good enough")
+    assert collect(filled).outcome.standing is Standing.CONVERGED
+
+
+def test_a_rule_that_is_not_installed_gives_no_threshold(filled):
+    filled.update_config({**CONFIG, "acquire": {"kind": "elsewhere"}})
+    assert collect(filled).spreads[0].gate is None
+    filled.update_config({**CONFIG, "acquire": {"kind": "threshold", "no_such": 1}})
+    assert collect(filled).spreads[0].gate is None
+    filled.update_config({key: CONFIG[key] for key in ("name", "seed")})
+    report = collect(filled)
+    assert report.spreads[0].gate is None
+    assert report.header.level == ""
+    assert report.outcome.max_iterations is None
+
+
+def test_reading_needs_no_lease_and_writes_nothing(filled, tmp_path):
+    with open_store(tmp_path / "water.db", read_only=True) as reader:
+        before = reader.content_digest()
+        assert collect(reader).header.campaign == "water"
+        assert reader.content_digest() == before
+        with pytest.raises(StoreError):
+            reader.set_state("stopped", "no")

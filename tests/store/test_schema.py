@@ -1,0 +1,149 @@
+"""The tables refuse bad rows, and the migrations give the tables that the code speaks of."""
+
+import re
+import sqlite3
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, func, select, text
+
+from alflow.core.errors import StoreError
+from alflow.store import migrations
+from alflow.store.schema import metadata
+
+
+def statements(connection):
+    query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alflow_schema%'"
+    found = {}
+    for name, sql in connection.execute(text(query)):
+        if sql is not None:
+            columns, *_ = sql.split("CONSTRAINT")
+            parts = [columns, *sorted(re.split(r",\s*(?=CONSTRAINT)", sql[len(columns) :]))]
+            found[name] = re.sub(r"[\s,()]+|STRICT", " ", " ".join(parts)).split()
+    return found
+
+
+def test_migrations_give_the_schema(world):
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        expected = statements(connection)
+    engine.dispose()
+    with world.store.read() as connection:
+        assert statements(connection) == expected
+        context = MigrationContext.configure(
+            connection, opts={"version_table": migrations.VERSION_TABLE}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_every_table_is_strict(world):
+    with world.store.read() as connection:
+        rows = connection.execute(text("PRAGMA table_list")).all()
+    strict = {row.name: row.strict for row in rows}
+    assert all(strict[name] for name in metadata.tables)
+
+
+def test_known_revisions_are_the_files():
+    config = Config()
+    config.set_main_option("script_location", "alflow.store:migrations")
+    script = ScriptDirectory.from_config(config)
+    found = [one.revision for one in script.walk_revisions()]
+    assert tuple(reversed(found)) == migrations.REVISIONS
+    assert migrations.MIN_READER in migrations.REVISIONS
+
+
+def test_the_file_is_made_as_decided(world):
+    with world.store.database.write() as connection:
+        values = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar()
+            for name in (
+                "page_size",
+                "journal_mode",
+                "synchronous",
+                "foreign_keys",
+                "trusted_schema",
+                "busy_timeout",
+            )
+        }
+    assert values == {
+        "page_size": 16384,
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "trusted_schema": 0,
+        "busy_timeout": 30000,
+    }
+
+
+BAD_UPDATES = [
+    "structure SET positions = x'00'",
+    "structure SET numbers = x'00'",
+    "structure SET hash = x'00'",
+    "structure SET n_atoms = 0",
+    "structure SET pbc = 8",
+    "structure SET pbc = 1",
+    "structure SET multiplicity = 0",
+    "structure SET cell = x'00'",
+    "structure SET n_atoms = 'three'",
+    "campaign_structure SET split = 'holdout'",
+    "label SET energy = 9e999",
+    "label SET energy = NULL",
+    "label SET forces = x'00'",
+    "label SET stress = x'00'",
+    "label SET quality = 'good'",
+    "label SET lot_id = 77",
+    "label_item SET state = 'failed'",
+    "label_item SET failure_kind = 'crash'",
+    "label_item SET state = 'lost'",
+    "task SET state = 'running'",
+    "task SET key = ''",
+    "task SET charged = 99",
+    "task SET iteration_id = 99",
+    "attempt SET state = 'failed'",
+    "attempt SET charged = 2",
+    "ensemble SET weights_sha = NULL",
+    "ensemble SET weights_sha = 'abc'",
+    "ensemble SET state = 'good'",
+    "blob SET data = NULL",
+    "blob SET size = 3",
+    "snapshot_interval SET to_seq = from_seq",
+    "candidate SET decision = 'maybe'",
+    "candidate SET rank = NULL",
+    "candidate SET force_spread_max = -9e999",
+    "trajectory SET stop_reason = 'tired'",
+    "prediction SET energy = 9e999",
+    "iteration SET number = -1",
+    "iteration_stat SET value = 9e999",
+    "campaign SET state = 'happy'",
+    "campaign SET stop_mode = 'later'",
+    "campaign SET name = ''",
+    "event SET severity = 'loud'",
+    "manager_lease SET epoch = -1",
+]
+
+
+def test_bad_rows_are_refused(world):
+    world.whole()
+    for update in BAD_UPDATES:
+        table = update.split()[0]
+        with world.store.read() as connection:
+            assert connection.scalar(select(func.count()).select_from(text(table))), table
+        with (  # noqa: PT012 (the statement and the commit may both refuse)
+            pytest.raises(StoreError, match=r"constraint failed|cannot store"),
+            world.store.database.write() as connection,
+        ):
+            connection.execute(text(f"UPDATE {update}"))
+            pytest.fail(f"accepted: {update}")
+
+
+def test_ordinary_readers_find_an_intact_database(world):
+    world.whole()
+    world.store.close()
+    connection = sqlite3.connect(world.path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
