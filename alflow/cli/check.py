@@ -50,6 +50,10 @@ def check(
     site: Annotated[
         str | None, typer.Option(help="Site: a name, or the path of a site file.")
     ] = None,
+    db: Annotated[
+        str | None,
+        typer.Option(help="Database file or URL. Default: NAME.db here, as for run."),
+    ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of campaign files.")
     ] = False,
@@ -70,7 +74,7 @@ def check(
             emit_json([problem.to_json() for problem in error.problems])
             raise typer.Exit(error.exit_code) from error
         raise
-    findings = look(settings, site)
+    findings = look(settings, site, db, file)
     _tell(findings, as_json=as_json)
     failed = [finding.subject for finding in findings if not finding.is_ok]
     if failed:
@@ -82,13 +86,15 @@ def check(
     talk(f"Ready. Next: alflow run {file}")
 
 
-def look(settings: CampaignSettings, site: str | None) -> list[Finding]:
+def look(
+    settings: CampaignSettings, site: str | None, db: str | None, file: Path
+) -> list[Finding]:
     """Everything that the table shows, worst news included."""
     findings = [Finding("settings", True, f"campaign {settings.name!r}, no problems")]
     findings += _plugins_and_programs(settings)
     if site is not None:
         findings.append(_site(site))
-    findings.append(_database(settings))
+    findings.append(_database(settings, db, file))
     findings.append(Finding("iteration 0", True, first_iteration(settings)))
     return findings
 
@@ -143,23 +149,18 @@ def _site(site: str) -> Finding:
     return Finding("site", True, f"{loaded.name} (workers {pools})")
 
 
-def _database(settings: CampaignSettings) -> Finding:
+def _database(settings: CampaignSettings, given: str | None, file: Path) -> Finding:
     """The state of the database that `alflow run` would use, if it is there."""
-    path = Path(f"{settings.name}.db")
-    if not path.exists():
-        return Finding("database", True, f"{path} does not exist yet; run makes it")
-    from alflow.store.opening import open_store
+    database = given or f"{settings.name}.db"
+    if "://" not in database and not Path(database).exists():
+        return Finding("database", True, f"{database} does not exist yet; run makes it")
+    from alflow.loop.campaign import check_unchanged
 
     try:
-        with open_store(path, read_only=True) as store:
-            campaign = store.campaign_or_none()
+        state = check_unchanged(database, settings, str(file))
     except AlflowError as error:
         return Finding("database", False, error.message)
-    if campaign is None:
-        return Finding("database", True, f"{path} is empty")
-    return Finding(
-        "database", True, f"{path}: campaign {campaign.name!r}, {campaign.state}"
-    )
+    return Finding("database", True, f"{database}: {state}")
 
 
 def _tell(findings: list[Finding], *, as_json: bool) -> None:

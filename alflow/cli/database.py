@@ -28,22 +28,25 @@ DbOption = Annotated[
     typer.Option(
         "--db",
         metavar="DB",
-        help="Database file or URL. Default: $ALFLOW_DB, else the one *.db in this folder.",
+        help="The same, as an option.",
         show_default=False,
     ),
 ]
 
 
-def find_database(given: str | None) -> str:
+def find_database(*given: str | None) -> str:
     """The database that is meant: what was given, else $ALFLOW_DB, else the only one here.
 
     Args:
-        given: File, URL, or a folder with one database in it.
+        given: File, URL, or a folder with one database in it, as argument and as option.
 
     Raises:
         SettingsError: If there is none, or more than one to choose from.
     """
-    meant = given or os.environ.get(VARIABLE)
+    named = {name for name in given if name}
+    if len(named) > 1:
+        raise SettingsError(f"two databases are named: {' and '.join(sorted(named))}")
+    meant = named.pop() if named else os.environ.get(VARIABLE)
     if meant and ("://" in meant or not Path(meant).is_dir()):
         return meant
     folder = Path(meant) if meant else Path()
@@ -60,42 +63,61 @@ def find_database(given: str | None) -> str:
     raise SettingsError(
         f"there are {len(found)} databases in {where}: {', '.join(found)}",
         code="AL103",
-        next_step=f"say which one, for example {found[0]}",
+        next_step=f"name one, as argument, by --db or by {VARIABLE}; for example --db {found[0]}",
     )
 
 
+def existing_database(*given: str | None) -> str:
+    """The database that is meant; a file is known to exist.
+
+    Raises:
+        SettingsError: If it is not clear which one is meant.
+        StoreError: If it does not exist.
+    """
+    url = find_database(*given)
+    if "://" not in url and not Path(url).exists():
+        raise StoreError(
+            f"there is no database {url}", next_step="start one: alflow run campaign.yaml"
+        )
+    return url
+
+
+def report_path(database: str, directory: Path) -> Path:
+    """Where the report of a campaign goes unless the user says otherwise.
+
+    Beside the database where that has a folder to itself, with its campaign file, as `demo` and
+    `init` make it; else into the campaign's directory.
+    """
+    folder = Path(database).parent
+    is_alone = "://" not in database and len(list(folder.glob("*.db"))) == 1
+    if is_alone and (folder / "campaign.yaml").exists():
+        return folder / "report.html"
+    return directory / "report.html"
+
+
 @contextmanager
-def reading(given: str | None) -> "Iterator[Store]":
+def reading(*given: str | None) -> "Iterator[Store]":
     """The store that is meant, opened for reading only.
 
     Raises:
         SettingsError: If it is not clear which one is meant.
         StoreError: If it cannot be opened.
     """
-    with _opened(given, read_only=True) as store:
+    from alflow.store.opening import open_store
+
+    with open_store(existing_database(*given), read_only=True) as store:
         yield store
 
 
 @contextmanager
-def writing(given: str | None) -> "Iterator[Store]":
+def writing(*given: str | None) -> "Iterator[Store]":
     """The store that is meant, opened for writing; it must exist.
 
     Raises:
         SettingsError: If it is not clear which one is meant.
         StoreError: If it cannot be opened.
     """
-    with _opened(given, read_only=False) as store:
-        yield store
-
-
-@contextmanager
-def _opened(given: str | None, *, read_only: bool) -> "Iterator[Store]":
     from alflow.store.opening import open_store
 
-    url = find_database(given)
-    if "://" not in url and not Path(url).exists():
-        raise StoreError(
-            f"there is no database {url}", next_step="start one: alflow run campaign.yaml"
-        )
-    with open_store(url, read_only=read_only) as store:
+    with open_store(existing_database(*given)) as store:
         yield store

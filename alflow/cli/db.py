@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, reading
+from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.moments import utc
 from alflow.cli.terminal import JsonFlag, Listing, emit_json, emit_listing, talk
 
@@ -29,13 +29,14 @@ def group() -> None:
 @db_app.command()
 def info(
     db: DbArgument = None,
+    db_option: DbOption = None,
     digest: Annotated[
         bool, typer.Option("--digest", help="Also compute the checksum of the content.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Schema, versions, campaign and size of a database."""
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         facts = _facts(store)
         if digest:
             facts["content digest"] = store.content_digest()

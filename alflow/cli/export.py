@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, reading
+from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.terminal import (
     JsonFlag,
     Listing,
@@ -46,6 +46,7 @@ def group() -> None:
 @export_app.command()
 def structures(
     db: DbArgument = None,
+    db_option: DbOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "structures.extxyz"
     ),
@@ -70,7 +71,7 @@ def structures(
             f"there is no split {split!r}" + (f"; did you mean {hint!r}?" if hint else ""),
             next_step=f"splits: {', '.join(SPLITS)}",
         )
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         name = level or str(store.campaign().config["label"]["primary"])
         images = [
             atoms_of(item, name, part)
@@ -89,6 +90,7 @@ def structures(
 @export_app.command()
 def model(
     db: DbArgument = None,
+    db_option: DbOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write. Default: NAME-gN.safetensors."),
@@ -98,7 +100,7 @@ def model(
     ] = None,
 ) -> None:
     """Write the weights of an ensemble as a safetensors file and print its checksum."""
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         number = _last_generation(store) if generation is None else generation
         weights = store.weights(number)
         target = output or Path(f"{store.campaign().name}-g{number}.safetensors")
@@ -108,11 +110,13 @@ def model(
 
 
 @export_app.command()
-def metrics(db: DbArgument = None, as_json: JsonFlag = False) -> None:
+def metrics(
+    db: DbArgument = None, db_option: DbOption = None, as_json: JsonFlag = False
+) -> None:
     """Print the metrics of every generation as CSV, or as JSON."""
     from alflow.store.listings import listing
 
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         rows = listing(store, "generations")
     if as_json:
         emit_json(rows)

@@ -1,5 +1,6 @@
 """How a command ends when something goes wrong: one message, one exit code."""
 
+import os
 import platform
 import re
 import sys
@@ -14,6 +15,7 @@ from alflow.core.errors import AlflowError
 
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
+EXIT_READER_GONE = 141
 CODE_COLUMN = 88
 """Column at which the code of an error ends, if its first line leaves room."""
 
@@ -48,6 +50,13 @@ def tell_bug(error: BaseException) -> int:
         complain(f"The traceback is in {path}; a report with that file helps to mend it.")
     complain("What was finished is in the database; nothing of it is lost.")
     return EXIT_BUG
+
+
+def reader_gone() -> int:
+    """End quietly because nobody reads stdout any more, as in `alflow ls tasks | head`."""
+    # What is still in the buffer would raise again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_READER_GONE
 
 
 def without_credentials(text: str) -> str:

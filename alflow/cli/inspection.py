@@ -61,6 +61,7 @@ def list_rows(
         ),
     ],
     db: DbArgument = None,
+    db_option: DbOption = None,
     *,
     iteration: Annotated[int | None, typer.Option(help="Only of this iteration.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
@@ -73,7 +74,7 @@ def list_rows(
     from alflow.store.listings import Filters, listing
 
     how = chosen_format(as_json=as_json, as_csv=as_csv)
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         rows = listing(store, what, Filters(iteration, kind, state, limit))
     if how is Format.JSON:
         emit_json(rows)
@@ -94,13 +95,14 @@ def show(
         str,
         typer.Argument(metavar="ID", help="For example s-12, l-12, t-88, g3, i2 or d3."),
     ],
-    db: DbOption = None,
+    db: DbArgument = None,
+    db_option: DbOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Tell everything about one object, and how it came to be."""
     from alflow.store.lineage import show as look_up
 
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         found = look_up(store, name)
     if as_json:
         emit_json(found)

@@ -92,6 +92,8 @@ def run_command(arguments: Sequence[str]) -> int:
         return failures.tell_error(error)
     except KeyboardInterrupt:
         return failures.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return failures.reader_gone()
     except Exception as error:  # noqa: BLE001 - the last handler: whatever is left is a bug
         return failures.tell_bug(error)
     return 0

@@ -1,6 +1,9 @@
 """`alflow plugins`: what is installed, and the settings of each."""
 
+import ast
+import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -82,13 +85,22 @@ def _installed(points: tuple[str, ...]) -> Listing:
 
 def _summary(point: str, name: str) -> str | None:
     """First line of documentation; what cannot be imported says so."""
-    if point == "tasks":
-        return None  # task bodies import torch and pyscf; a listing must not
+    if point == "tasks":  # their modules import torch and pyscf; a listing must not
+        return _first_line(registry.available(point)[name].module)
     try:
         found = registry.find(point, name)
     except PluginError as error:
         return f"broken: {error.message}"
     return (found.__doc__ or "").partition("\n")[0] or None
+
+
+def _first_line(module: str) -> str | None:
+    """First line of the documentation of a module, which is read but not run."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0] or None
 
 
 def settings_rows(

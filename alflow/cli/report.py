@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, reading
+from alflow.cli.database import (
+    DbArgument,
+    DbOption,
+    existing_database,
+    reading,
+    report_path,
+)
 from alflow.cli.terminal import emit
 
 
@@ -17,13 +23,23 @@ def register(app: typer.Typer) -> None:
 
 def report(
     db: DbArgument = None,
+    db_option: DbOption = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where the report goes.")
-    ] = Path("report.html"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where the report goes. Default: where `alflow run` writes it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the report: one HTML file that needs no network and no other file."""
+    from alflow.loop.campaign import campaign_directory
     from alflow.report import write_report
 
-    with reading(db) as store:
-        path = write_report(store, output)
+    database = existing_database(db, db_option)
+    with reading(database) as store:
+        directory = campaign_directory(database, store.campaign().name)
+        path = write_report(store, output or report_path(database, directory))
     emit(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

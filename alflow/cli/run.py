@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alflow.cli.database import find_database
+from alflow.cli.database import DbArgument, DbOption, existing_database, report_path
 from alflow.cli.progress import ProgressLines
+from alflow.cli.terminal import emit
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from alflow.execution.sites import Site
     from alflow.loop.campaign import OpenCampaign
     from alflow.loop.manager import Ending, StopSignal
 
-Site = Annotated[str, typer.Option(help="Name of a site, or path of a site file.")]
+SiteOption = Annotated[str, typer.Option(help="Name of a site, or path of a site file.")]
 Iterations = Annotated[
     int | None, typer.Option(min=1, help="Begin at most this many iterations now.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only print what would be done next.")
 ]
 
 WORK_LEFT = 3
@@ -36,30 +41,27 @@ class _Run:
 
     Attributes:
         database: The database, as a user types it.
-        site: Name or path of the site.
+        site: The site; loaded before anything is opened or made.
         iterations: How many iterations to begin; None sets no limit.
-        report: Where the report goes; None means into the campaign's directory.
     """
 
     database: str
-    site: str
+    site: "Site"
     iterations: int | None = None
-    report: Path | None = None
 
 
 def run(
     file: Annotated[Path, typer.Argument(help="The campaign file.")],
-    site: Site = "local",
+    site: SiteOption = "local",
     db: Annotated[
         str | None, typer.Option(help="Database file or URL; by default NAME.db here.")
     ] = None,
     iterations: Iterations = None,
-    dry_run: Annotated[
-        bool, typer.Option(help="Only print what would be done next.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run a campaign: start it, or continue where its database stands."""
     from alflow.config.loading import load_campaign
+    from alflow.execution.sites import load_site
     from alflow.loop.campaign import run_campaign
 
     settings = load_campaign(file)
@@ -67,46 +69,52 @@ def run(
     if dry_run:
         from alflow.loop.preview import preview
 
-        print("\n".join(preview(database, settings)))
+        emit("\n".join(preview(database, settings)))
         return
-    _drive(run_campaign(database, settings), _Run(database, site, iterations))
+    how = _Run(database, load_site(site), iterations)
+    _drive(run_campaign(database, settings, file=str(file)), how)
 
 
 def resume(
-    db: Annotated[
-        str | None, typer.Argument(help="Database, or the folder it is in.")
-    ] = None,
-    site: Site = "local",
+    db: DbArgument = None,
+    db_option: DbOption = None,
+    site: SiteOption = "local",
     iterations: Iterations = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Continue a campaign from its database; the campaign file is not needed."""
+    from alflow.execution.sites import load_site
     from alflow.loop.campaign import resume_campaign
 
-    database = str(find_database(db))
-    beside = Path(database).parent / "report.html"
-    report = beside if beside.exists() else None
-    _drive(resume_campaign(database), _Run(database, site, iterations, report))
+    database = existing_database(db, db_option)
+    if dry_run:
+        from alflow.loop.preview import preview_stored
+
+        emit("\n".join(preview_stored(database)))
+        return
+    _drive(resume_campaign(database), _Run(database, load_site(site), iterations))
 
 
 def demo(
     directory: Annotated[
         Path, typer.Argument(help="Folder to work in; made if it is not there.")
     ] = Path("alflow-demo"),
-    site: Site = "local",
+    site: SiteOption = "local",
 ) -> None:
     """Run a whole small campaign: water, real PySCF labels, minutes on two cores."""
     from alflow.config.loading import load_campaign
     from alflow.config.shipped import template
+    from alflow.execution.sites import load_site
     from alflow.loop.campaign import make_writable, run_campaign
 
+    loaded = load_site(site)
     file = make_writable(directory) / "campaign.yaml"
     if not file.exists():
         shutil.copyfile(template("water") / "campaign.yaml", file)
     settings = load_campaign(file)
     database = str(directory / f"{settings.name}.db")
-    report = directory / "report.html"
-    _drive(run_campaign(database, settings), _Run(database, site, report=report))
-    print("Next: alflow init my-campaign --template water")
+    _drive(run_campaign(database, settings, file=str(file)), _Run(database, loaded))
+    emit("Next: alflow init my-campaign --template water")
 
 
 def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
@@ -119,10 +127,10 @@ def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
         with _signals(stop) as received:
             ending = _manage(campaign, how, stop)
         row = campaign.store.campaign()
-        path = how.report or campaign.files.root / "report.html"
+        path = report_path(how.database, campaign.files.root)
         report = write_report(campaign.store, path)
     _tell(f"{row.name}: {row.verdict or ending}.")
-    print(f"Report: {report} ({report.stat().st_size / 1e6:.1f} MB).")
+    emit(f"Report: {report} ({report.stat().st_size / 1e6:.1f} MB).")
     if row.state == "running":
         print(f"Continue:  alflow resume {how.database}", file=sys.stderr)
     code = 128 + received[0] if received else WORK_LEFT * (row.state in _UNDONE)
@@ -135,15 +143,14 @@ _UNDONE = ("running", "stopped", "failed")
 
 def _manage(campaign: "OpenCampaign", how: _Run, stop: "StopSignal") -> "Ending":
     from alflow.execution.parsl import ParslExecutor
-    from alflow.execution.sites import load_site
     from alflow.loop.manager import Ending, Manager
     from alflow.store.views import progress
 
     lines = ProgressLines(campaign.store)
-    lines.opened(campaign, how.database, how.site)
+    lines.opened(campaign, how.database, how.site.name)
     begun = len(progress(campaign.store).iterations)
     last = None if how.iterations is None else begun + how.iterations - 1
-    executor = ParslExecutor(campaign.files, load_site(how.site))
+    executor = ParslExecutor(campaign.files, how.site)
     manager = Manager(campaign, executor, lines.show, stop)
     ending = Ending.INTERRUPTED
     executor.start()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, reading
+from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.moments import ago, utc
 from alflow.cli.terminal import JsonFlag, Listing, cell, emit, emit_json, plain_table
 
@@ -24,11 +24,13 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=themes.LOOK)(status)
 
 
-def status(db: DbArgument = None, as_json: JsonFlag = False) -> None:
+def status(
+    db: DbArgument = None, db_option: DbOption = None, as_json: JsonFlag = False
+) -> None:
     """Say how a campaign is. Exit code 0: running or done; 3: needs attention."""
     from alflow.store import views
 
-    with reading(db) as store:
+    with reading(db, db_option) as store:
         view = views.status(store)
         name = store.name
     if as_json:
@@ -92,7 +94,9 @@ def _manager(view: "Status") -> str:
     silent = (
         "" if manager.silent_s is None else f", last sign of life {ago(manager.silent_s)}"
     )
-    return f"{manager.holder} {'alive' if manager.alive else 'gone'}{silent}"
+    is_over = view.state in ("converged", "finished")
+    how = "alive" if manager.alive else "done" if is_over else "gone"
+    return f"{manager.holder} {how}{silent}"
 
 
 def _stages(view: "Status") -> Listing:

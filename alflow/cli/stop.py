@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, writing
+from alflow.cli.database import DbArgument, DbOption, writing
 from alflow.cli.terminal import talk
 
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def stop(
     db: DbArgument = None,
+    db_option: DbOption = None,
     now: Annotated[
         bool,
         typer.Option("--now", help="Give running tasks back instead of finishing them."),
@@ -24,7 +25,7 @@ def stop(
     """Ask a running campaign to stop. Nothing finished is lost; resume goes on from there."""
     from alflow.store.views import status
 
-    with writing(db) as store:
+    with writing(db, db_option) as store:
         view = status(store)
         store.request_stop(now=now)
     running = sum(states.get("leased", 0) for states in view.tasks.values())

@@ -15,10 +15,11 @@ def try_(
     stage: Annotated[str, typer.Argument(help="builder, labeler, trainer or sampler.")],
     file: Annotated[Path, typer.Argument(help="The campaign file.")],
     output: Annotated[
-        Path, typer.Option("-o", help="Where the structures are written, as extxyz.")
+        Path,
+        typer.Option("-o", help="File for the structures (extxyz); replaced if it exists."),
     ] = Path("try.extxyz"),
 ) -> None:
-    """Try one stage of a campaign in this process; nothing is stored."""
+    """Try one stage in this process, with those before it; no database is touched."""
     from alflow.config.loading import load_campaign
     from alflow.loop.trial import STAGES, try_stage
 

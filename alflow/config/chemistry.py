@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from alflow.config.problems import Finding, did_you_mean
+from alflow.config.problems import did_you_mean
 from alflow.core.elements import SYMBOLS, atomic_number
 from alflow.core.errors import closest
+from alflow.core.findings import Finding
 
 _SYMBOLS = frozenset(SYMBOLS[1:])
 _SMILES_ATOM = re.compile(

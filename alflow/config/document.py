@@ -10,7 +10,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from alflow.config.problems import CampaignFileError, Finding, Problem, dotted
+from alflow.config.problems import CampaignFileError, Problem, dotted
+from alflow.core.findings import Finding
 
 LARGEST_NODE_COUNT = 10_000
 """A campaign file with more values than this, aliases expanded, is refused."""

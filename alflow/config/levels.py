@@ -7,8 +7,9 @@ from pydantic import BaseModel, ValidationError
 
 from alflow.config.chemistry import builders_of, known_elements
 from alflow.config.plugins import PluginSection
-from alflow.config.problems import Finding, did_you_mean
+from alflow.config.problems import did_you_mean
 from alflow.core.errors import SettingsError, closest
+from alflow.core.findings import Finding
 from alflow.labelers.level import HasLevel
 
 MOLECULAR_LABELERS = frozenset({"pyscf"})

@@ -10,8 +10,9 @@ from alflow.config.campaign import CampaignSettings
 from alflow.config.document import Document, child, leaves, read_document
 from alflow.config.layout import type_at
 from alflow.config.physics import find_problems
-from alflow.config.problems import CampaignFileError, Finding, Problem
+from alflow.config.problems import CampaignFileError, Problem
 from alflow.config.translation import findings_of
+from alflow.core.findings import Finding
 
 
 def load_campaign(path: Path | str) -> CampaignSettings:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from alflow.config.chemistry import MOLECULES, PathOf, builders_of, listed_elements, texts
-from alflow.config.problems import Finding
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
+from alflow.core.findings import Finding
 from alflow.core.structures import Structure
 
 

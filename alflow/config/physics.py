@@ -16,9 +16,9 @@ from alflow.config.chemistry import element_findings, known_elements, parity_fin
 from alflow.config.layout import plugin_sections
 from alflow.config.levels import level_findings
 from alflow.config.molecules import file_findings, molecule_findings
-from alflow.config.problems import Finding
 from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
+from alflow.core.findings import Finding
 from alflow.md.timestep import largest_timestep_fs
 
 LARGEST_TIMESTEP_FS = 5.0
@@ -33,6 +33,14 @@ def find_problems(data: Mapping[str, Any]) -> Iterator[Finding]:
     Args:
         data: Content of a campaign file, or resolved settings.
     """
+    findings = list(_own_checks(data))
+    told = {(finding.path, finding.code) for finding in findings}
+    yield from findings
+    # A plug-in may also know the rule for its timestep, say, that holds for all of its kind.
+    yield from (f for f in _from_plugins(data) if (f.path, f.code) not in told)
+
+
+def _own_checks(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from units.unit_findings(data)
     yield from _timestep(data)
     yield from _members(data)
@@ -42,7 +50,6 @@ def find_problems(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from parity_findings(data)
     yield from molecule_findings(data)
     yield from file_findings(data)
-    yield from _from_plugins(data)
 
 
 def section(data: object, *path: str) -> Mapping[str, Any]:

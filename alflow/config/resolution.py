@@ -129,7 +129,12 @@ def render_changes(changes: list[Change]) -> str:
 
 
 def campaign_changed(
-    database: str, campaign: str, iteration: int, changes: list[Change]
+    database: str,
+    campaign: str,
+    iteration: int,
+    changes: list[Change],
+    *,
+    file: str = "campaign.yaml",
 ) -> CampaignChanged:
     """The error for a file whose changes a running campaign cannot take.
 
@@ -138,13 +143,14 @@ def campaign_changed(
         campaign: Name of the campaign in it.
         iteration: Iteration that it has reached.
         changes: All changes, allowed ones too.
+        file: Name of the campaign file, as the user typed it.
     """
     return CampaignChanged(
         f"{database} holds campaign {campaign!r} at iteration {iteration}, "
         f"started with other settings.\n{render_changes(changes)}",
         consequence="Nothing was started.",
         next_step=f"Continue as before:  alflow resume {database}\n"
-        "New campaign:        alflow run campaign.yaml --db new.db",
+        f"New campaign:        alflow run {file} --db {_other(database)}",
     )
 
 
@@ -203,3 +209,9 @@ def _comparable_levels(old: CampaignSettings, new: CampaignSettings) -> frozense
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else shown(value)
     return "–" if value is None else text
+
+
+def _other(database: str) -> str:
+    """A name for another database like this one."""
+    stem, dot, suffix = database.rpartition(".")
+    return f"{stem}-2.{suffix}" if dot and "/" not in suffix else f"{database}-2"

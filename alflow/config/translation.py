@@ -11,8 +11,9 @@ from alflow import registry
 from alflow.config.document import ABSENT, Step, child
 from alflow.config.layout import settings_class_at
 from alflow.config.plugins import SINGULAR
-from alflow.config.problems import Finding, did_you_mean
+from alflow.config.problems import did_you_mean
 from alflow.core.errors import closest
+from alflow.core.findings import Finding
 
 LONGEST_VALUE = 40
 """Longest piece of an offending value that a message repeats."""
@@ -61,10 +62,15 @@ def findings_of(error: ValidationError, data: object) -> list[Finding]:
     for detail in error.errors(include_url=False):
         place = _place(detail, data)
         by_place.setdefault(place, []).append(detail)
+    meant = {_meant(place, data) for place, d in by_place.items() if _is_unknown(d)} - {()}
     return [
         _finding(place, details, data)
         for place, details in by_place.items()
         if not _is_consequence(place, details, by_place)
+        # A key that is missing because it is spelt wrong is one mistake.
+        and not (
+            details[0]["type"] == "missing" and any(place[: len(m)] == m for m in meant)
+        )
     ]
 
 
@@ -77,6 +83,17 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         text = f"'{value}'"
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+
+
+def _is_unknown(details: Sequence[ErrorDetails]) -> bool:
+    return details[0]["type"] == "extra_forbidden"
+
+
+def _meant(place: tuple[Step, ...], data: object) -> tuple[Step, ...]:
+    """The known key that a misspelt one stands for; empty if none is close."""
+    model = settings_class_at(data, place[:-1])
+    match = closest(str(place[-1]), model.model_fields if model is not None else ())
+    return () if match is None else (*place[:-1], match)
 
 
 def _place(detail: ErrorDetails, data: object) -> tuple[Step, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alflow.config.document import leaves
-from alflow.config.problems import Finding
+from alflow.core.findings import Finding
 
 LARGEST_TEMPERATURE_K = 1e5
 LARGEST_DENSITY_G_PER_CM3 = 50.0

@@ -10,6 +10,7 @@ from typing import Any
 
 import alflow
 from alflow.core.canonical import canonical_json
+from alflow.core.errors import PluginError, SettingsError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import TaskBody
 from alflow.core.tasks import AttemptRef, Outcome, TaskSpec
@@ -118,10 +119,10 @@ def _failure_of(error: BaseException) -> Failure:
     is_out_of_memory = isinstance(error, MemoryError) or (
         type(error).__name__ == "OutOfMemoryError"
     )
+    details = {
+        "traceback": "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+    }
+    if isinstance(error, SettingsError | PluginError):  # the same settings fail again
+        return Failure(FailureKind.INVALID_INPUT, str(error), details)
     kind = FailureKind.RESOURCE if is_out_of_memory else FailureKind.BUG
-    text = "".join(traceback.format_exception(error))
-    return Failure(
-        kind,
-        f"{type(error).__name__}: {error}",
-        {"traceback": text[-_LONGEST_TRACEBACK:]},
-    )
+    return Failure(kind, f"{type(error).__name__}: {error}", details)

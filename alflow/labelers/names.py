@@ -1,8 +1,11 @@
 """One spelling for each method and basis, and the names that do not mean what they say."""
 
 import re
+from collections.abc import Iterable
 
-from alflow.core.errors import SettingsError
+from alflow.core.elements import SYMBOLS
+from alflow.core.errors import SettingsError, closest
+from alflow.labelers import engine
 
 _SAME_METHOD = {
     "b3lyp": "b3lypg",
@@ -17,6 +20,11 @@ programs mean VWN5 by it (`b3lyp5` here). Spelling it out keeps the two apart.""
 _DISPERSION = re.compile(r"(d[234](bj|zero|op)?m?(2b|atm)?|[^r]b97x?d|^b97d|cf22d)$")
 _DOUBLE_HYBRID = re.compile(r"^(w?b2(gp)?plyp|dsd|xyg|pwpb95|mpw2plyp|pbe0dh|pbeqidh)")
 _NON_LOCAL = re.compile(r"(97[xm]v|vv10)$")
+
+_COMMON = (1, 8)
+"""Elements that every basis set for molecules has; one for heavy atoms may lack the first."""
+_PREFIX = re.compile(r"^(hyb_)?(lda|gga|mgga)_(xc|x|c|k)_")
+"""What libxc puts before the name of a functional."""
 
 _FITTING = {
     "631g": "cc-pvdz-jkfit",
@@ -83,3 +91,61 @@ def fitting_basis(basis: str) -> str:
     PySCF's own may change between versions.
     """
     return _FITTING.get(basis.rstrip("*"), "def2-universal-jkfit")
+
+
+def check_functional(method: str) -> None:
+    """Refuse a (canonical) method that PySCF does not know or computes only in part.
+
+    Raises:
+        SettingsError: If it is not `hf`, and no such functional.
+    """
+    if method == "hf":
+        return
+    libxc = engine.load("pyscf.dft.libxc")
+    try:
+        kind, is_non_local = libxc.xc_type(method), libxc.is_nlc(method)
+    except (KeyError, ValueError) as error:
+        known = {_PREFIX.sub("", str(code).lower()) for code in libxc.XC_CODES}
+        raise SettingsError(
+            f"PySCF knows no functional {method!r}",
+            next_step=_suggestion(method, {*known, "hf"}),
+        ) from error
+    if kind not in ("LDA", "GGA", "MGGA", "HF") or is_non_local:
+        raise SettingsError(f"functional {method!r} has a part that is not supported")
+
+
+def check_basis(name: str, numbers: Iterable[int] = (1,)) -> None:
+    """Refuse a basis set that PySCF does not have for these elements.
+
+    Args:
+        name: Name of the basis set as given.
+        numbers: Atomic numbers.
+
+    Raises:
+        SettingsError: If it does not exist, or lacks an element.
+    """
+    basis = engine.load("pyscf.gto.basis")
+    plain = canonical_basis(name)
+    missing = [SYMBOLS[number] for number in numbers if not _has_basis(plain, number)]
+    if not missing:
+        return
+    if plain in basis.ALIAS or any(_has_basis(plain, number) for number in _COMMON):
+        raise SettingsError(f"basis set {name!r} has no functions for {', '.join(missing)}")
+    raise SettingsError(
+        f"PySCF knows no basis set {name!r}",
+        next_step=_suggestion(plain, basis.ALIAS),
+    )
+
+
+def _has_basis(plain: str, number: int) -> bool:
+    errors = engine.load("pyscf.lib.exceptions").BasisNotFoundError, KeyError, ValueError
+    try:
+        with engine.one_thread():
+            return bool(engine.load("pyscf.gto.basis").load(plain, SYMBOLS[number]))
+    except errors:
+        return False
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    match = closest(word, known)
+    return f"did you mean {match!r}?" if match else "spell it as in PySCF's documentation"

@@ -1,16 +1,20 @@
 """Labels of molecules by Hartree-Fock and density functionals, with PySCF."""
 
 import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
+from alflow.core.findings import Finding
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
 from alflow.core.units import EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR, EV_PER_HARTREE
-from alflow.labelers import engine, scf
+from alflow.labelers import engine, names, scf
 from alflow.labelers.names import canonical_basis, canonical_method, fitting_basis
 from alflow.labelers.quality import judge_forces, screen_molecule
 from alflow.registry import Settings
@@ -58,6 +62,20 @@ class PyscfSettings(Settings):
             return canonical_method(method)
         except SettingsError as error:
             raise ValueError(error.message) from error
+
+    def problems(self, elements: Iterable[str]) -> Iterator[Finding]:
+        """A functional that PySCF does not know, and basis sets that lack elements.
+
+        Without PySCF nothing is found; that it is missing is told elsewhere.
+        """
+        if find_spec("pyscf") is None:
+            return
+        numbers = [atomic_number(symbol) for symbol in elements]
+        yield from _finding("method", lambda: names.check_functional(self.method))
+        yield from _finding("basis", lambda: names.check_basis(self.basis, numbers))
+        auxbasis = self.auxbasis if self.density_fit else None
+        if auxbasis is not None:
+            yield from _finding("auxbasis", lambda: names.check_basis(auxbasis, numbers))
 
     def level(self) -> scf.Level:
         """What is to be solved, fully resolved."""
@@ -120,8 +138,8 @@ class PyscfLabeler:
         self._settings = settings
         self._level = settings.level()
         self._limits = scf.Limits(settings.max_cycle, settings.max_memory_MB)
-        _check_functional(self._level.method)
-        _check_basis(self._level.basis, "H")
+        names.check_functional(self._level.method)
+        names.check_basis(settings.basis)
 
     def label(self, structure: Structure) -> Label | Failure:
         """Energy and forces of one molecule, or why there are none."""
@@ -201,21 +219,8 @@ def _spin(solver: Any) -> dict[str, float]:
     }
 
 
-def _check_functional(method: str) -> None:
-    if method == "hf":
-        return
-    libxc = engine.load("pyscf.dft.libxc")
+def _finding(setting: str, check: Callable[[], None]) -> Iterator[Finding]:
     try:
-        kind, is_non_local = libxc.xc_type(method), libxc.is_nlc(method)
-    except (KeyError, ValueError) as error:
-        raise SettingsError(f"PySCF knows no functional {method!r}: {error}") from error
-    if kind not in ("LDA", "GGA", "MGGA", "HF") or is_non_local:
-        raise SettingsError(f"functional {method!r} has a part that is not supported")
-
-
-def _check_basis(basis: str, symbol: str) -> None:
-    try:
-        with engine.one_thread():
-            engine.load("pyscf.gto.basis").load(basis, symbol)
-    except engine.load("pyscf.lib.exceptions").BasisNotFoundError as error:
-        raise SettingsError(f"PySCF knows no basis set {basis!r}") from error
+        check()
+    except SettingsError as error:
+        yield Finding((setting,), error.message, error.next_step)

@@ -53,9 +53,14 @@ def campaign_directory(database: str | Path, name: str) -> Path:
 
 @contextmanager
 def run_campaign(
-    database: str | Path, settings: CampaignSettings
+    database: str | Path, settings: CampaignSettings, *, file: str = "campaign.yaml"
 ) -> Iterator[OpenCampaign]:
     """Open the database for a campaign file, creating both if they are not there.
+
+    Args:
+        database: File or URL.
+        settings: Content of the campaign file.
+        file: Name of the campaign file, for messages.
 
     Raises:
         CampaignChanged: If the database holds this campaign with settings that cannot change,
@@ -67,12 +72,7 @@ def run_campaign(
         if progress(store) == Progress.empty():
             store.create_campaign(settings.name, resolved(settings), settings.seed)
             is_new = True
-        old = settings_from_resolved(store.campaign().config)
-        changes = tuple(config_diff(old, settings))
-        if any(change.effect == "refused" for change in changes):
-            iterations = progress(store).iterations
-            number = iterations[-1].number if iterations else 0
-            raise campaign_changed(str(database), old.name, number, list(changes))
+        changes = _allowed_changes(store, settings, str(database), file)
         with _held(store, settings, changes, database=database, is_new=is_new) as campaign:
             yield campaign
 
@@ -88,6 +88,34 @@ def resume_campaign(database: str | Path) -> Iterator[OpenCampaign]:
         settings = settings_from_resolved(store.campaign().config)
         with _held(store, settings, (), database=database, is_new=False) as campaign:
             yield campaign
+
+
+def check_unchanged(database: str | Path, settings: CampaignSettings, file: str) -> str:
+    """State of the campaign in an existing database, if these settings may run on with it.
+
+    Raises:
+        CampaignChanged: If they differ in what cannot change, or it is another campaign.
+        StoreError: If the database cannot be used.
+    """
+    with open_store(database, read_only=True) as store:
+        if progress(store) == Progress.empty():
+            return "empty"
+        changes = _allowed_changes(store, settings, str(database), file)
+        row = store.campaign()
+    changed = f", {len(changes)} settings changed" if changes else ""
+    return f"campaign {row.name!r}, {row.state}{changed}"
+
+
+def _allowed_changes(
+    store: Store, settings: CampaignSettings, database: str, file: str
+) -> tuple[Change, ...]:
+    old = settings_from_resolved(store.campaign().config)
+    changes = config_diff(old, settings)
+    if any(change.effect == "refused" for change in changes):
+        iterations = progress(store).iterations
+        number = iterations[-1].number if iterations else 0
+        raise campaign_changed(database, old.name, number, changes, file=file)
+    return tuple(changes)
 
 
 @contextmanager

@@ -54,10 +54,14 @@ class Ingest:
         self._taken: dict[int, set[str]] = {}
 
     def take(self, attempt: AttemptRow) -> bool:
-        """Take in what an attempt has committed; True if the attempt has ended."""
+        """Take in what an attempt has committed; True if the attempt has ended.
+
+        The result is read before the items: a body commits its last item before its result, so
+        that every item of an attempt whose result is there is there as well.
+        """
+        outcome = self._files.read_result(attempt.ref)
         if attempt.task.spec.items:
             self._take_items(attempt)
-        outcome = self._files.read_result(attempt.ref)
         if outcome is None:
             return False
         if outcome.failure is not None:

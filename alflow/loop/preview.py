@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alflow.config.campaign import CampaignSettings
+from alflow.config.resolution import settings_from_resolved
 from alflow.loop.plan import plan
 from alflow.store import open_store
 from alflow.store.views import Progress, progress
@@ -13,6 +14,13 @@ def preview(database: str | Path, settings: CampaignSettings) -> list[str]:
     if "://" not in str(database) and not Path(database).exists():
         return _lines(Progress.empty(), settings)
     with open_store(database, read_only=True) as store:
+        return _lines(progress(store), settings)
+
+
+def preview_stored(database: str | Path) -> list[str]:
+    """The same by the settings that a database holds."""
+    with open_store(database, read_only=True) as store:
+        settings = settings_from_resolved(store.campaign().config)
         return _lines(progress(store), settings)
 
 

@@ -191,7 +191,7 @@ def _held(name: str, row: AnyRow) -> LeaseHeld:
     return LeaseHeld(
         f"{name} is being run by {row.host} (pid {row.pid}), "
         f"last sign of life {silent:.0f} s ago",
-        next_step=f"Watch it: alflow watch {name}  Stop it: alflow stop {name}",
+        next_step=f"Look at it:  alflow status {name}\nStop it:     alflow stop {name}",
     )
 
 
@@ -199,7 +199,7 @@ def _fenced(name: str, row: AnyRow) -> LeaseHeld:
     return LeaseHeld(
         f"{name} was taken over by {row.host} (pid {row.pid}) while this manager was silent",
         consequence="This manager wrote nothing more and must end.",
-        next_step=f"Watch the other one: alflow watch {name}",
+        next_step=f"Look at the other one:  alflow status {name}",
     )
 
 

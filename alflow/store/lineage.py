@@ -86,9 +86,12 @@ def _structure(connection: Connection, number: int) -> Found | None:
         **found,
         "origins": _origins(connection, number),
         "considered": _considered(connection, number),
-        "labels": _many(
-            connection, _label_query().where(label_item.c.structure_id == number)
-        ),
+        "labels": [
+            _parsed(row)
+            for row in _many(
+                connection, _label_query().where(label_item.c.structure_id == number)
+            )
+        ],
     }
 
 
@@ -141,8 +144,6 @@ def _label(connection: Connection, number: int) -> Found | None:
     found = _one(connection, _label_query().where(label_item.c.id == number))
     if found is None:
         return None
-    found["details"] = from_json_text(found.pop("details_json"))
-    found["extras"] = from_json_text(found.pop("extras_json"))
     query = (
         select(
             ensemble.c.generation,
@@ -155,7 +156,13 @@ def _label(connection: Connection, number: int) -> Found | None:
         .where(prediction.c.label_id == number)
         .order_by(ensemble.c.generation)
     )
-    return {**found, "predictions": _many(connection, query)}
+    return {**_parsed(found), "predictions": _many(connection, query)}
+
+
+def _parsed(row: Found) -> Found:
+    """A label with its details and extras as values instead of text."""
+    details, extras = row.pop("details_json"), row.pop("extras_json")
+    return {**row, "details": from_json_text(details), "extras": from_json_text(extras)}
 
 
 def _label_query() -> Select[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, case, select
 
 from alflow.core.errors import SettingsError, closest
 from alflow.store.rows import ItemState
@@ -173,7 +173,7 @@ def _generations() -> Select[Any]:
             ensemble.c.state,
             ensemble.c.iteration,
             snapshot.c.n_train,
-            snapshot.c.digest.label("snapshot"),
+            snapshot.c.seq.label("snapshot"),
             ensemble.c.relation,
             ensemble.c.weights_sha.label("weights"),
             ensemble.c.trained,
@@ -186,7 +186,9 @@ def _generations() -> Select[Any]:
 def _iterations() -> Select[Any]:
     return select(
         iteration.c.number,
-        iteration.c.phase,
+        case((iteration.c.ended.is_not(None), "done"), else_=iteration.c.phase).label(
+            "phase"
+        ),
         iteration.c.n_flagged,
         iteration.c.n_candidates,
         iteration.c.n_selected,

@@ -13,6 +13,7 @@ from alflow.config.loading import load_campaign
 from alflow.config.problems import CampaignFileError
 from alflow.config.resolution import resolved, settings_from_resolved
 from alflow.config.shipped import templates
+from alflow.store import open_store
 
 EXAMPLE = """\
 name: water
@@ -189,12 +190,32 @@ def test_check_says_what_is_missing_here(alflow, tmp_path, monkeypatch):
     assert "FAIL" in result.out
 
 
-def test_check_looks_at_the_database_beside(alflow, tmp_path, database):
-    (tmp_path / "campaign.yaml").write_text(EXAMPLE)
+@pytest.fixture
+def started(tmp_path):
+    """A campaign file in this folder, and the database that was begun with it."""
+    file, database = tmp_path / "campaign.yaml", tmp_path / "water.db"
+    file.write_text(EXAMPLE)
+    settings = load_campaign(file)
+    with open_store(database, create=True) as store:
+        store.create_campaign(settings.name, resolved(settings), settings.seed)
+    return file, database
+
+
+def test_check_looks_at_the_database_beside(alflow, started):
     states = {row["what"]: row for row in alflow("check", "campaign.yaml", "--json").json}
-    assert "campaign 'water', running" in states["database"]["found"]
-    database.write_text("no database at all")
+    assert states["database"]["found"] == "water.db: campaign 'water', running"
+    started[1].write_text("no database at all")
     assert alflow("check", "campaign.yaml").code == 2
+
+
+def test_check_says_what_the_database_does_not_allow(alflow, started):
+    file, database = started
+    file.write_text(EXAMPLE.replace("20261", "7").replace("bootstrap: 64", "bootstrap: 32"))
+    before = database.read_bytes()
+    result = alflow("check", "campaign.yaml")
+    assert result.code == 2
+    assert "seed 20261 → 7" in result.out
+    assert database.read_bytes() == before
 
 
 @given(data=st.data(), value=VALUES)
@@ -218,3 +239,36 @@ def test_whatever_stands_in_a_file_is_told_and_never_a_crash(data, value, tmp_pa
         assert settings_from_resolved(resolved(loaded)) == loaded
     else:
         assert all(problem.message in str(told) for problem in told.problems)
+
+
+@pytest.mark.parametrize("command", [("run", "campaign.yaml"), ("demo", "new")])
+def test_an_unknown_site_is_told_before_anything_is_made(alflow, tmp_path, command):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE)
+    result = alflow(*command, "--site", "nosuch")
+    assert (result.code, "there is no site 'nosuch'" in result.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["campaign.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "place"),
+    [
+        ("wb97y", "wb97x", "label.levels.dft.method"),
+        ("6-31g**x", "6-31g*", "label.levels.dft.basis"),
+    ],
+)
+def test_what_pyscf_does_not_know_is_told_with_its_line(
+    alflow, tmp_path, wrong, right, place
+):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE.replace(right, wrong))
+    result = alflow("check", "campaign.yaml")
+    assert result.code == 2
+    assert "campaign.yaml:4:" in result.err
+    assert f"{place}: PySCF knows no" in result.err
+    assert "did you mean" in result.err
+
+
+def test_a_misspelt_section_is_one_mistake(alflow, tmp_path):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE.replace("acquire:", "acquir: "))
+    result = alflow("check", "campaign.yaml")
+    assert "1 problem;" in result.err
+    assert "did you mean 'acquire'?" in result.err

@@ -8,8 +8,9 @@ import pytest
 from pydantic import Field, model_validator
 
 from alflow import registry
-from alflow.config.problems import CampaignFileError, Finding, Problem
+from alflow.config.problems import CampaignFileError, Problem
 from alflow.core.errors import PluginError, SettingsError
+from alflow.core.findings import Finding
 from alflow.registry import Settings
 
 

@@ -306,7 +306,6 @@ stop: {converged: {force_rmse_eV_per_A: 0.1}}
 """
     found = problems_of(text=page)
     assert [(p.line, p.column, p.path) for p in found] == [
-        (1, 1, ""),
         (1, 7, "name"),
         (2, 1, "sed"),
         (4, 17, "system.elements[1]"),

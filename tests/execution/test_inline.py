@@ -60,7 +60,7 @@ def test_an_unknown_kind_is_a_failure_that_says_so(files, publish):
     attempt = publish("nonsense")
     run(files, attempt)
     failure = files.read_result(attempt).failure
-    assert failure.kind is FailureKind.BUG
+    assert failure.kind is FailureKind.INVALID_INPUT
     assert "no plug-in 'toy-nonsense'" in failure.message
 
 

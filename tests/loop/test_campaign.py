@@ -5,6 +5,7 @@ import pytest
 from alflow.config.resolution import resolved, settings_from_resolved
 from alflow.core.errors import CampaignChanged, LeaseHeld
 from alflow.core.labels import Failure, FailureKind
+from alflow.execution.files import CampaignFiles
 from alflow.execution.inline import InlineExecutor
 from alflow.labelers.analytic import AnalyticSettings
 from alflow.loop.campaign import resume_campaign, run_campaign
@@ -224,6 +225,38 @@ def test_some_failed_labels_are_left_out(database, monkeypatch):
     assert view.labels["failed"] > 0
     assert used
     assert all(item.structure.n_atoms != 8 for item in used)
+
+
+class _Hasty(InlineExecutor):
+    """Runs label tasks only when `rush` is called."""
+
+    def wait(self, timeout_s):
+        if self._queue and self._queue[0].kind != "label":
+            super().wait(timeout_s)
+
+    def rush(self):
+        super().wait(0.0)
+
+
+def test_what_is_committed_while_the_manager_looks_is_not_lost(database, monkeypatch):
+    read_items = CampaignFiles.read_items
+    running = []
+
+    def items_of_a_body_that_ends_meanwhile(files, task_id):
+        found = read_items(files, task_id)
+        if not running:  # a body reads its items as well
+            running.append(task_id)
+            executor.rush()
+            running.clear()
+        return found
+
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        executor = _Hasty(campaign.files)
+        monkeypatch.setattr(
+            CampaignFiles, "read_items", items_of_a_body_that_ends_meanwhile
+        )
+        Manager(campaign, executor, lambda _: None).run()
+        assert progress(campaign.store).labels == {"pending": 0, "ok": 9, "failed": 0}
 
 
 def test_the_preview_touches_nothing(database):
