@@ -2,9 +2,10 @@
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from alflow.core.errors import PluginError, closest
 
@@ -34,6 +35,11 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+
+InputFile = Annotated[Path, AfterValidator(Path.absolute)]
+"""A file that a task reads. A relative path starts at the folder where alflow is called, and is
+made absolute there, because tasks run elsewhere and a campaign may be resumed from anywhere."""
 
 
 @cache

@@ -1,6 +1,5 @@
 """Structures from a file in any format that ASE reads."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,7 +8,7 @@ from pydantic import Field
 from alflow.builders.atoms import read_frames, structure_of
 from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure
-from alflow.registry import Settings
+from alflow.registry import InputFile, Settings
 
 
 class FromFileSettings(Settings):
@@ -18,7 +17,7 @@ class FromFileSettings(Settings):
     kind: Literal["from_file"] = "from_file"
     count: float = Field(default=1, gt=0)
     """Weight among the builders: structures are shared out in proportion to it."""
-    path: Path
+    path: InputFile
     """The file. Charge and multiplicity come from the entries `charge` and `multiplicity`."""
     frames: str = ":"
     """Which frames to draw from, as a Python slice: `100:200`, `::10`."""

@@ -1,6 +1,5 @@
 """Molecules and small clusters of them: distorted, turned, and brought into contact."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from alflow.builders.geometry import (
 from alflow.core.elements import COVALENT_RADII_A
 from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure
-from alflow.registry import Settings
+from alflow.registry import InputFile, Settings
 
 _CLOSEST = 0.65
 """Smallest distance within a molecule, in sums of covalent radii."""
@@ -40,7 +39,7 @@ class MoleculesSettings(Settings):
     """Molecules by SMILES, from a table of common small ones; `O` is water."""
     names: tuple[str, ...] = ()
     """Molecules by their names in ASE's G2 set."""
-    files: tuple[Path, ...] = ()
+    files: tuple[InputFile, ...] = ()
     """Molecules from files that ASE reads; each frame is one molecule. Charge and multiplicity
     come from the entries `charge` and `multiplicity`."""
     molecules_per_structure: CountRange = (1, 1)

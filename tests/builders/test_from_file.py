@@ -60,3 +60,13 @@ def test_files_that_do_not_serve_are_told(frames, tmp_path):
     (tmp_path / "bad.dat").write_text("nonsense\n")
     with pytest.raises(SettingsError, match="cannot read"):
         FromFileSettings(path=tmp_path / "bad.dat").create().build(rng, 1)
+
+
+def test_a_relative_path_still_leads_there_from_another_folder(tmp_path, monkeypatch):
+    molecule = ase.Atoms("H2", [[0, 0, 0], [0, 0, 0.75]])
+    ase.io.write(tmp_path / "frames.xyz", molecule, format="extxyz")
+    monkeypatch.chdir(tmp_path)
+    settings = FromFileSettings(path="frames.xyz")
+    monkeypatch.chdir("/")
+    (found,) = settings.create().build(np.random.default_rng(0), 1)
+    assert found.formula == "H2"
