@@ -43,7 +43,7 @@ class Database:
     """An engine and where it leads.
 
     Attributes:
-        name: How messages call the database; without secrets.
+        name: How messages call the database: as the user named it, without secrets.
         path: The SQLite file, or None for a server.
         read_only: Whether writes are refused.
         engine: SQLAlchemy's engine.
@@ -110,7 +110,7 @@ class Database:
 
 def sqlite_database(path: Path, *, read_only: bool) -> Database:
     """An existing SQLite file as a database."""
-    path = path.absolute()
+    name, path = str(path), path.absolute()
     mode = "ro" if read_only else "rw"
     uri = f"file:{quote(str(path))}?mode={mode}"
 
@@ -129,7 +129,7 @@ def sqlite_database(path: Path, *, read_only: bool) -> Database:
             connection.execute(pragma)
 
     event.listen(engine, "connect", prepare)
-    return Database(engine, path.name, path, read_only=read_only)
+    return Database(engine, name, path, read_only=read_only)
 
 
 def server_database(url: str, *, read_only: bool) -> Database:

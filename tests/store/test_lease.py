@@ -49,7 +49,7 @@ def test_a_second_store_in_this_process_is_refused(world):
     with open_store(world.path) as other, pytest.raises(LeaseHeld) as caught:
         other.acquire_lease("second")
     assert caught.value.exit_code == 4
-    assert "alflow status water.db" in caught.value.next_step
+    assert f"alflow status {world.path}" in caught.value.next_step
 
 
 def test_a_second_name_is_no_second_lock(world):

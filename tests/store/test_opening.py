@@ -33,7 +33,7 @@ def test_paths_and_urls(tmp_path, form):
     url = path if form == "path" else form.format(path)
     with open_store(url, create=True) as store:
         store.create_campaign("x", {}, 1)
-        assert store.name == path.name
+        assert store.name == str(path)
     with open_store(url, read_only=True) as store:
         assert store.campaign().name == "x"
     # A reader that is the last to close leaves an empty journal behind.
