@@ -10,6 +10,7 @@ import typer
 
 from alflow import registry
 from alflow.cli import themes
+from alflow.cli.database import new_database
 from alflow.cli.terminal import JsonFlag, Listing, emit_json, emit_listing, talk
 from alflow.config.campaign import CampaignSettings
 from alflow.config.layout import plugin_sections
@@ -17,6 +18,7 @@ from alflow.config.loading import load_campaign
 from alflow.config.problems import CampaignFileError, dotted
 from alflow.config.resolution import resolved
 from alflow.core.errors import AlflowError, SettingsError
+from alflow.core.urls import without_secrets
 
 PROGRAMS = {"pyscf": "pyscf", "ani": "torch"}
 """Python package that a plug-in needs, by the plug-in's name."""
@@ -151,16 +153,20 @@ def _site(site: str) -> Finding:
 
 def _database(settings: CampaignSettings, given: str | None, file: Path) -> Finding:
     """The state of the database that `alflow run` would use, if it is there."""
-    database = given or f"{settings.name}.db"
+    database = new_database(given, settings.name)
+    shown = without_secrets(database)
     if "://" not in database and not Path(database).exists():
-        return Finding("database", True, f"{database} does not exist yet; run makes it")
+        return Finding("database", True, f"{shown} does not exist yet; run makes it")
     from alflow.loop.campaign import check_unchanged
+    from alflow.store.opening import is_blank
 
     try:
+        if is_blank(database):
+            return Finding("database", True, f"{shown} is empty yet; run fills it")
         state = check_unchanged(database, settings, str(file))
     except AlflowError as error:
         return Finding("database", False, error.message)
-    return Finding("database", True, f"{database}: {state}")
+    return Finding("database", True, f"{shown}: {state}")
 
 
 def _tell(findings: list[Finding], *, as_json: bool) -> None:

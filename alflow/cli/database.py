@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alflow.cli.terminal import talk
 from alflow.core.errors import SettingsError, StoreError
+from alflow.core.urls import has_password, without_secrets
 
 if TYPE_CHECKING:
     from alflow.store.store import Store
@@ -45,7 +47,9 @@ def find_database(*given: str | None) -> str:
     """
     named = {name for name in given if name}
     if len(named) > 1:
-        raise SettingsError(f"two databases are named: {' and '.join(sorted(named))}")
+        shown = " and ".join(sorted(without_secrets(name) for name in named))
+        raise SettingsError(f"two databases are named: {shown}")
+    warn_of_password(*named)
     meant = named.pop() if named else os.environ.get(VARIABLE)
     if meant and ("://" in meant or not Path(meant).is_dir()):
         return meant
@@ -65,6 +69,27 @@ def find_database(*given: str | None) -> str:
         code="AL103",
         next_step=f"name one, as argument, by --db or by {VARIABLE}; for example --db {found[0]}",
     )
+
+
+def new_database(given: str | None, campaign: str) -> str:
+    """Where a campaign is to be kept: what was given, else $ALFLOW_DB, else a file NAME.db here.
+
+    Args:
+        given: File or URL, as option.
+        campaign: Name of the campaign.
+    """
+    warn_of_password(given)
+    meant = given or os.environ.get(VARIABLE)
+    return meant or f"{campaign}.db"
+
+
+def warn_of_password(*given: str | None) -> None:
+    """Tell a user who types a password that others see it; one from the environment is fine."""
+    if any(has_password(name) for name in given if name):
+        talk(
+            "warning: a password on the command line can be read by everybody on this machine; "
+            f"~/.pgpass, a service file or ${VARIABLE} keep it secret"
+        )
 
 
 def existing_database(*given: str | None) -> str:

@@ -1,9 +1,11 @@
 """`alflow export`: structures, models and metrics for other programs."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,13 +19,10 @@ from alflow.cli.terminal import (
     emit_json,
     emit_listing,
 )
-from alflow.core.canonical import sha256_hex
+from alflow.core.canonical import path_sha256
 from alflow.core.errors import SettingsError, closest
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
-    from alflow.core.batches import LabelledStructure
     from alflow.store import Store
 
 SPLITS = ("train", "val", "test")
@@ -47,9 +46,17 @@ def group() -> None:
 def structures(
     db: DbArgument = None,
     db_option: DbOption = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
-        "structures.extxyz"
-    ),
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File (for DeePMD folder) to write.")
+    ] = Path("structures.extxyz"),
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="extxyz, ase-db, hdf5, deepmd or parquet. Default: by the name of the file.",
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Only train, val or test. Default: all.")
     ] = None,
@@ -60,31 +67,35 @@ def structures(
         int | None, typer.Option(help="Only what this generation was trained on.")
     ] = None,
 ) -> None:
-    """Write labelled structures as extended XYZ: energies in eV, forces in eV/Å.
+    """Write labelled structures for other programs: energies in eV, forces in eV/Å.
 
-    Energies, forces and stresses are REF_energy, REF_forces and REF_stress, which ASE and
-    trainers leave as they are.
+    Extended XYZ has them as REF_energy, REF_forces and REF_stress, which ASE and trainers leave
+    as they are. All formats but that one keep every bit.
     """
+    from alflow.store.interchange import ExportedFrame, format_for_writing
+
     if split is not None and split not in SPLITS:
         hint = closest(split, SPLITS)
         raise SettingsError(
             f"there is no split {split!r}" + (f"; did you mean {hint!r}?" if hint else ""),
             next_step=f"splits: {', '.join(SPLITS)}",
         )
+    chosen = format_for_writing(output, file_format)
     with reading(db, db_option) as store:
         name = level or str(store.campaign().config["label"]["primary"])
-        images = [
-            atoms_of(item, name, part)
+        frames = [
+            ExportedFrame(item, name, part)
             for part in ([split] if split else SPLITS)
             for item in store.labelled(part, name, generation=generation)
         ]
-    if not images:
+    if not frames:
         raise SettingsError(
             f"there are no labelled structures to export at level {name!r}",
             consequence="Nothing was written.",
         )
-    _write_extxyz(images, output)
-    _tell(output, f"{len(images)} structures at level {name}")
+    with _replacing(output) as draft:
+        chosen.write(draft, frames)
+    _tell(output, f"{len(frames)} structures at level {name} as {chosen.name}")
 
 
 @export_app.command()
@@ -126,42 +137,6 @@ def metrics(
     emit_listing(Listing(columns, table), chosen_format(as_json=False, as_csv=True))
 
 
-def atoms_of(item: "LabelledStructure", level: str, split: str) -> "Atoms":
-    """A labelled structure as ASE atoms that survive a round trip through extended XYZ."""
-    from ase import Atoms
-
-    structure, label = item.structure, item.label
-    information: dict[str, Any] = {
-        "REF_energy": label.energy,
-        "alflow_hash": structure.hash,
-        "level": level,
-        "split": split,
-        "config_type": item.source or "unknown",
-        "group": item.group,
-        "charge": structure.charge,
-        "multiplicity": structure.multiplicity,
-    }
-    if label.stress is not None:
-        information["REF_stress"] = label.stress
-    atoms = Atoms(
-        numbers=structure.numbers,
-        positions=structure.positions,
-        cell=structure.cell,
-        pbc=structure.pbc,
-        info=information,
-    )
-    if label.forces is not None:
-        atoms.arrays["REF_forces"] = label.forces
-    return atoms
-
-
-def _write_extxyz(images: list["Atoms"], output: Path) -> None:
-    from ase.io import write
-
-    with _replacing(output) as draft:
-        write(draft, images, format="extxyz")
-
-
 def _last_generation(store: "Store") -> int:
     from alflow.store.views import status
 
@@ -175,18 +150,41 @@ def _last_generation(store: "Store") -> int:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A file beside the target that takes its place when it is whole."""
-    draft = target.with_name(f".{target.name}.part")
+    """A file or folder beside the target that takes its place when it is whole."""
+    # The suffix stays: some writers go by it.
+    draft = target.with_name(f".part-{os.getpid()}-{target.name}")
     try:
+        _refuse_foreign(target)
         yield draft
+        if draft.is_dir() and target.is_dir():
+            shutil.rmtree(target)
         draft.replace(target)
     except OSError as error:
         raise SettingsError(
-            f"cannot write {target}: {error.strerror}", code="AL103"
+            f"cannot write {target}: {error.strerror or error}", code="AL103"
         ) from error
     finally:
+        if draft.is_dir():
+            shutil.rmtree(draft)
         draft.unlink(missing_ok=True)
 
 
+def _refuse_foreign(target: Path) -> None:
+    """Never put an export in place of a campaign's database or a folder of other things."""
+    from alflow.store.opening import is_store
+
+    if target.is_file() and is_store(target):
+        raise SettingsError(
+            f"{target} is a campaign's database", consequence="Nothing was written."
+        )
+    if target.is_dir() and any(
+        not (child.is_dir() and (child / "type.raw").exists()) for child in target.iterdir()
+    ):
+        raise SettingsError(
+            f"the folder {target} holds other things", code="AL103",
+            consequence="Nothing was written.",
+        )  # fmt: skip
+
+
 def _tell(target: Path, what: str) -> None:
-    emit(f"{target}  {what}  sha256 {sha256_hex(target.read_bytes())}")
+    emit(f"{target}  {what}  sha256 {path_sha256(target)}")

@@ -19,7 +19,10 @@ EXIT_READER_GONE = 141
 CODE_COLUMN = 88
 """Column at which the code of an error ends, if its first line leaves room."""
 
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+_CREDENTIALS = (
+    re.compile(r"://[^:/@\s]*:[^\s'\"]*@"),
+    re.compile(r"(\bpassword=)[^&\s'\"]+", re.IGNORECASE),
+)
 
 
 def tell_error(error: AlflowError) -> int:
@@ -60,8 +63,9 @@ def reader_gone() -> int:
 
 
 def without_credentials(text: str) -> str:
-    """Text in which user names and passwords of URLs are blotted out."""
-    return _CREDENTIALS.sub("://***@", text)
+    """Text in which passwords of URLs are blotted out, with their users."""
+    url, parameter = _CREDENTIALS
+    return parameter.sub(r"\1***", url.sub("://***@", text))
 
 
 def _record(error: BaseException) -> str:

@@ -8,16 +8,21 @@ import typer
 
 from alflow import __version__
 from alflow.cli import (
+    chaos,
     check,
     db,
+    doctor,
     explain,
     export,
     failures,
+    importing,
     init,
     inspection,
     plugins,
+    quarantine,
     report,
     run,
+    sql,
     status,
     stop,
     terminal,
@@ -74,11 +79,16 @@ def options(
 # The order is that of the help.
 init.register(app)
 check.register(app)
+doctor.register(app)
 app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (stop, status, inspection, report, export, db, plugins, explain):
+for _theme in (stop, status, inspection, report):
+    _theme.register(app)
+for _theme in (importing, export, quarantine, db, sql):
+    _theme.register(app)
+for _theme in (plugins, explain, chaos):
     _theme.register(app)
 
 

@@ -40,6 +40,6 @@ def report(
 
     database = existing_database(db, db_option)
     with reading(database) as store:
-        directory = campaign_directory(database, store.campaign().name)
+        directory = campaign_directory(database, store.campaign().name, store)
         path = write_report(store, output or report_path(database, directory))
     emit(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alflow.cli.database import DbArgument, DbOption, existing_database, report_path
+from alflow.cli.database import (
+    DbArgument,
+    DbOption,
+    existing_database,
+    new_database,
+    report_path,
+)
 from alflow.cli.progress import ProgressLines
 from alflow.cli.terminal import emit
+from alflow.core.urls import without_secrets
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -54,7 +61,8 @@ def run(
     file: Annotated[Path, typer.Argument(help="The campaign file.")],
     site: SiteOption = "local",
     db: Annotated[
-        str | None, typer.Option(help="Database file or URL; by default NAME.db here.")
+        str | None,
+        typer.Option(help="Database file or URL. Default: $ALFLOW_DB, else NAME.db here."),
     ] = None,
     iterations: Iterations = None,
     dry_run: DryRun = False,
@@ -65,7 +73,7 @@ def run(
     from alflow.loop.campaign import run_campaign
 
     settings = load_campaign(file)
-    database = db or f"{settings.name}.db"
+    database = new_database(db, settings.name)
     if dry_run:
         from alflow.loop.preview import preview
 
@@ -132,7 +140,8 @@ def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
     _tell(f"{row.name}: {row.verdict or ending}.")
     emit(f"Report: {report} ({report.stat().st_size / 1e6:.1f} MB).")
     if row.state == "running":
-        print(f"Continue:  alflow resume {how.database}", file=sys.stderr)
+        shown = without_secrets(how.database)
+        print(f"Continue:  alflow resume {shown}", file=sys.stderr)
     code = 128 + received[0] if received else WORK_LEFT * (row.state in _UNDONE)
     if code:
         raise typer.Exit(code)
@@ -147,7 +156,7 @@ def _manage(campaign: "OpenCampaign", how: _Run, stop: "StopSignal") -> "Ending"
     from alflow.store.views import progress
 
     lines = ProgressLines(campaign.store)
-    lines.opened(campaign, how.database, how.site.name)
+    lines.opened(campaign, without_secrets(how.database), how.site.name)
     begun = len(progress(campaign.store).iterations)
     last = None if how.iterations is None else begun + how.iterations - 1
     executor = ParslExecutor(campaign.files, how.site)

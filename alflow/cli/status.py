@@ -1,5 +1,6 @@
 """`alflow status`: one screen that says how a campaign is."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 import typer
@@ -50,10 +51,13 @@ def needs_attention(view: "Status") -> bool:
 
 def verdict(view: "Status", database: str) -> str:
     """One sentence about where the campaign stands and what to type next."""
+    database = shlex.quote(database)
     if view.state in ("converged", "finished"):
         return f"{view.state}: {view.verdict}"
     if view.state in ("failed", "stopped"):
         return f"{view.state}: {view.verdict}. Go on: alflow resume {database}"
+    if not view.manager.alive and view.iteration is None:
+        return f"not begun: no manager runs it. Begin: alflow resume {database}"
     if not view.manager.alive:
         return f"interrupted: no manager runs it. Go on: alflow resume {database}"
     if view.stop_requested:

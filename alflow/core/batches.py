@@ -1,62 +1,26 @@
-"""Structures, with or without labels, as flat arrays in one file of bytes.
+"""Structures, with or without labels, as the bytes of flat arrays: `alflow.core.arrays`.
 
-This is how geometry travels between the manager and workers: a zip of plain arrays (numpy's
-`npz`, read with `allow_pickle=False`), whose bytes depend on nothing but the content.
+This is how geometry travels between the manager and workers. The bytes of a dataset are the
+training cache as well: a worker maps the file and uses the arrays as they lie.
 """
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from alflow.core.errors import SettingsError
-from alflow.core.labels import Label
+from alflow.core.arrays import Buffer, read_arrays, write_arrays
+from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.core.structures import Structure
 
-
-@dataclass(frozen=True, slots=True)
-class LabelledStructure:
-    """A structure with its label, as training and validation see it.
-
-    Attributes:
-        structure: The geometry.
-        label: Its energy and forces.
-        label_id: Number of the label in the store; 0 outside of one.
-        group: Name of what it came from (a trajectory, a builder's draw): neighbouring frames
-            share it, and a hold-out takes whole groups.
-        source: Where the structure came from: a builder's or sampler's name.
-    """
-
-    structure: Structure
-    label: Label
-    label_id: int = 0
-    group: str = ""
-    source: str = ""
-
-
-def write_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Bytes of named arrays; equal arrays give equal bytes."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
-    return buffer.getvalue()
-
-
-def read_arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The inverse of `write_arrays`.
-
-    Raises:
-        SettingsError: If the bytes are not such a file.
-    """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise SettingsError(
-            f"a batch of arrays is damaged: {error}", code="AL110"
-        ) from error
+__all__ = [
+    "LabelledStructure",
+    "pack_dataset",
+    "pack_structures",
+    "read_arrays",
+    "unpack_dataset",
+    "unpack_structures",
+    "write_arrays",
+]
 
 
 def pack_structures(structures: Sequence[Structure]) -> bytes:
@@ -70,46 +34,18 @@ def unpack_structures(content: bytes) -> list[Structure]:
 
 
 def pack_dataset(items: Sequence[LabelledStructure]) -> bytes:
-    """Bytes of labelled structures, in order. Missing forces and stresses are NaN."""
-    arrays = _structure_arrays([item.structure for item in items])
-    forces: list[Float[np.ndarray, "atoms 3"]] = [
-        np.full((item.structure.n_atoms, 3), np.nan)
-        if item.label.forces is None
-        else item.label.forces
-        for item in items
-    ]
-    arrays["energy"] = np.array([item.label.energy for item in items], "<f8")
-    arrays["forces"] = np.concatenate([*forces, np.zeros((0, 3))]).astype("<f8")
-    arrays["stress"] = np.array(
-        [np.full(6, np.nan) if i.label.stress is None else i.label.stress for i in items],
-        "<f8",
-    ).reshape(len(items), 6)
-    arrays["label_id"] = np.array([item.label_id for item in items], "<i8")
-    arrays["group"] = np.array([item.group for item in items], dtype=np.str_)
-    arrays["source"] = np.array([item.source for item in items], dtype=np.str_)
-    return write_arrays(arrays)
+    """Bytes of labelled structures, in order; label extras do not travel."""
+    return write_arrays(Dataset.of(items).arrays())
 
 
-def unpack_dataset(content: bytes) -> list[LabelledStructure]:
-    """The inverse of `pack_dataset`; label extras do not travel."""
-    arrays = read_arrays(content)
-    structures = _structures(arrays)
-    ends = np.cumsum(arrays["n_atoms"])
-    forces = np.split(arrays["forces"], ends[:-1]) if len(ends) else []
-    return [
-        LabelledStructure(
-            structure,
-            Label(
-                float(arrays["energy"][k]),
-                None if np.isnan(forces[k]).any() else forces[k],
-                None if np.isnan(arrays["stress"][k]).any() else arrays["stress"][k],
-            ),
-            int(arrays["label_id"][k]),
-            str(arrays["group"][k]),
-            str(arrays["source"][k]),
-        )
-        for k, structure in enumerate(structures)
-    ]
+def unpack_dataset(content: Buffer, *, is_verified: bool = False) -> Dataset:
+    """The inverse of `pack_dataset`; the arrays lie in `content`.
+
+    Args:
+        content: Bytes, or a file mapped into memory.
+        is_verified: Whether a checksum of all of it has been compared already.
+    """
+    return Dataset.from_arrays(read_arrays(content, is_verified=is_verified))
 
 
 def _structure_arrays(structures: Sequence[Structure]) -> dict[str, np.ndarray]:

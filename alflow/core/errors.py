@@ -119,12 +119,25 @@ EXPLANATIONS: dict[str, str] = {
     "AL102": "The campaign file has problems. All of them are listed at once, each with file, "
     "line and column. Nothing is started until all are mended.",
     "AL103": "A file or directory cannot be read or written.",
+    "AL104": "The SQL of `alflow sql` cannot be run. It must be one statement that reads: SELECT, "
+    "WITH or VALUES (on SQLite also EXPLAIN, and the PRAGMAs that tell about the schema). "
+    "Nothing else is possible there, whatever the rights of the user.",
     "AL110": "A structure is malformed: shapes disagree, or a number is not finite.",
     "AL120": "A chemical symbol is not an element.",
     "AL121": "A physical quantity is outside of what is stable or sensible for this system. "
     "Where overriding makes sense, the message names the setting that does it.",
+    "AL130": "A file does not say what its units are, or a unit is unknown. Units are named by "
+    "--energy-unit, --length-unit, --force-unit and --stress-unit.",
+    "AL131": "A file can be read in more than one way. The message names the choices and the "
+    "option that chooses.",
+    "AL132": "A file has a mistake that runs through it, such as wrong units or gradients "
+    "instead of forces, or none of its frames can be used. Nothing of it was imported. The "
+    "message says what the numbers show and which options mend it.",
     "AL200": "The site (worker pools, scheduler, programs) is not usable as configured.",
     "AL201": "A program or library that the campaign needs is not installed here.",
+    "AL210": "`alflow doctor` found something that does not work here. A line with FAIL says what: "
+    "locks or WAL that do not work mean another folder, best on a disk of this machine; a network "
+    "file system is explained under AL321; a site that does not load, by its own message.",
     "AL220": "A plug-in is unknown, or could not be imported.",
     "AL300": "The database could not be opened, read or written.",
     "AL301": "The campaign file differs from the settings in the database. Settings that change "
@@ -132,7 +145,25 @@ EXPLANATIONS: dict[str, str] = {
     "campaign for them.",
     "AL302": "The file is not an alflow database. Nothing in it was touched.",
     "AL303": "The database was written by a newer alflow. Upgrade alflow to open it.",
+    "AL304": "The database server cannot be reached, or does not let this user in. Passwords "
+    "belong into ~/.pgpass or the environment; they are never stored or shown.",
     "AL310": "Another process runs this campaign. Only one manager may write to a campaign.",
+    "AL320": "The tables of the database are not those of its schema revision: somebody added or "
+    "changed a table, column, index, trigger or view. It is not opened, because triggers and views "
+    "could run code of others, and code of alflow relies on the columns. Undo the change with the "
+    "tool that made it, or go back to a backup. Own tables belong into a database of their own.",
+    "AL321": "The database would be on a network file system, whose locks SQLite cannot rely on. "
+    "Ways out: keep it on a disk of this machine and copy it out by `alflow db backup`; use "
+    "PostgreSQL; or set ALFLOW_ALLOW_NETWORK_SQLITE=1 if only ever one process on one host uses "
+    "it. Then it is kept without WAL and locked as a whole while a manager runs: status, report "
+    "and backup have to wait for its end.",
+    "AL322": "`alflow db check` found rows, files or pages that are not as they should be; the "
+    "table names the first of each kind. Damaged pages or checksums: go back to the last backup "
+    "(`alflow db check BACKUP` tells whether it is whole) and resume from it. Missing files of "
+    "blobs: copy the folder NAME.db.blobs back to its database. Nothing is mended by itself.",
+    "AL323": "A copy of a campaign was refused or undone: the target must be new or empty, and in "
+    "the end every value of every table must be the same on both sides. The source is not touched.",
+    "AL324": "A backup could not be made. The message says why; there is no half a backup.",
     "AL400": "The campaign stopped with work left. The message says why and how to go on.",
     "AL420": "A task kind failed too often. The message names the tasks; their logs have "
     "the cause.",

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from alflow.core.arrays import Buffer
 from alflow.core.batches import LabelledStructure
 from alflow.core.labels import Failure, Label
 from alflow.core.sampling import Candidate, Gate, Selection, Trajectory
@@ -110,6 +111,10 @@ class TaskContext(Protocol):
 
     def blob(self, sha256: str) -> bytes:
         """Content of an input blob, its checksum verified."""
+        ...
+
+    def mapped(self, sha256: str) -> Buffer:
+        """The same as `blob`, mapped into memory instead of read."""
         ...
 
     def output(self, name: str, content: bytes) -> None:

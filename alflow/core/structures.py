@@ -1,11 +1,14 @@
 """A structure: atoms without results, frozen, known by the hash of its content."""
 
 import hashlib
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
+from typing import Generic, TypeVar, overload
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 
 from alflow.core.elements import MASSES_AMU, SYMBOLS
 from alflow.core.errors import SettingsError
@@ -17,10 +20,49 @@ stored, so that a structure survives a round trip through text files with its ha
 
 HASH_SCHEME = "alflow-structure-v1"
 
+_HASH_SALT = HASH_SCHEME.encode()
+_HASH_HEAD = struct.Struct("<6q")
+_NO_CELL = np.zeros((3, 3))
+_CELL_BYTES, _ATOM_BYTES = 72, 24
+_DERIVED_TOGETHER = 256
+_INT64 = np.dtype("<i8")
+
+T = TypeVar("T")
+
+
+def quantised(lengths: Float[np.ndarray, "..."]) -> Int64[np.ndarray, "..."]:
+    """Lengths [Å] as multiples of `GEOMETRY_STEP_A`."""
+    return np.rint(lengths / GEOMETRY_STEP_A).astype(_INT64)
+
 
 def snap(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Round lengths [Å] to the grid of `GEOMETRY_STEP_A`; -0.0 becomes 0.0."""
     return np.rint(np.asarray(values, np.float64) / GEOMETRY_STEP_A) * GEOMETRY_STEP_A + 0.0
+
+
+class _Derived(Generic[T]):
+    """What follows from a structure, computed when it is first asked for.
+
+    `functools.cached_property` does the same behind a lock, which costs as much as a formula.
+    """
+
+    def __init__(self, compute: Callable[["Structure"], T]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, structure: None, owner: type["Structure"]) -> "_Derived[T]": ...
+    @overload
+    def __get__(self, structure: "Structure", owner: type["Structure"]) -> T: ...
+    def __get__(
+        self, structure: "Structure | None", owner: type["Structure"]
+    ) -> "_Derived[T] | T":
+        if structure is None:
+            return self
+        # An entry of the instance goes before this descriptor: it is asked once.
+        value = vars(structure)[self._name] = self._compute(structure)
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +108,23 @@ class Structure:
         ):
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def from_snapped(
+        cls,
+        numbers: UInt8[np.ndarray, " atoms"],
+        positions: Float[np.ndarray, "atoms 3"],
+        cell: Float[np.ndarray, "3 3"] | None,
+        pbc: Bool[np.ndarray, "3"],
+        charge: int,
+        multiplicity: int,
+    ) -> "Structure":
+        """A structure of arrays that another one held: not checked, not copied, not snapped."""
+        new = object.__new__(cls)
+        values = (numbers, positions, cell, pbc, charge, multiplicity)
+        for name, value in zip(_FIELDS, values, strict=True):
+            object.__setattr__(new, name, value)
+        return new
+
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
@@ -76,30 +135,20 @@ class Structure:
         """Whether any direction is periodic."""
         return bool(self.pbc.any())
 
-    @cached_property
+    @_Derived
     def hash(self) -> str:
         """BLAKE2b-256 of the quantised content, 64 hexadecimal digits."""
-        digest = hashlib.blake2b(HASH_SCHEME.encode(), digest_size=32)
-        cell = (
-            np.zeros((3, 3))
-            if self.cell is None
-            else np.where(self.pbc[:, None], self.cell, 0)
+        cell = _NO_CELL if self.cell is None else self.cell
+        return _digest(
+            self,
+            quantised(cell * self.pbc[:, None]).tobytes(),
+            quantised(self.positions).tobytes(),
         )
-        head = np.array([self.n_atoms, *self.pbc, self.charge, self.multiplicity], "<i8")
-        digest.update(head.tobytes())
-        digest.update(self.numbers.tobytes())
-        for lengths in (cell, self.positions):
-            digest.update(np.rint(lengths / GEOMETRY_STEP_A).astype("<i8").tobytes())
-        return digest.hexdigest()
 
-    @cached_property
+    @_Derived
     def formula(self) -> str:
         """Hill formula: C and H first, then by symbol."""
-        values, counts = np.unique(self.numbers, return_counts=True)
-        count = {SYMBOLS[z]: int(n) for z, n in zip(values, counts, strict=True)}
-        hill = ["C", "H"] if "C" in count else []
-        order = [s for s in hill if s in count] + sorted(s for s in count if s not in hill)
-        return "".join(s + (str(count[s]) if count[s] > 1 else "") for s in order)
+        return _formulas([self])[0]
 
     @property
     def n_electrons(self) -> int:
@@ -130,6 +179,87 @@ class Structure:
     def __hash__(self) -> int:
         """Hash of the content."""
         return hash(self.hash)
+
+
+def hashes_of(structures: Sequence[Structure]) -> list[str]:
+    """Hashes of structures, computed together: quicker than one by one."""
+    return _filled("hash", _digests, structures)
+
+
+def formulas_of(structures: Sequence[Structure]) -> list[str]:
+    """Formulas of structures, computed together: quicker than one by one."""
+    return _filled("formula", _formulas, structures)
+
+
+def _filled(
+    name: str,
+    compute: Callable[[Sequence[Structure]], list[str]],
+    structures: Sequence[Structure],
+) -> list[str]:
+    new = [one for one in structures if name not in vars(one)]
+    for start in range(0, len(new), _DERIVED_TOGETHER):
+        part = new[start : start + _DERIVED_TOGETHER]
+        for one, value in zip(part, compute(part), strict=True):
+            vars(one)[name] = value
+    return [vars(one)[name] for one in structures]
+
+
+def _digests(structures: Sequence[Structure]) -> list[str]:
+    pbc = np.concatenate([one.pbc for one in structures])
+    cells = np.concatenate(
+        [_NO_CELL if one.cell is None else one.cell for one in structures]
+    )
+    positions = np.concatenate([one.positions for one in structures])
+    all_cells = quantised(cells * pbc[:, None]).tobytes()
+    all_positions = quantised(positions).tobytes()
+    found, cell_at, at = [], 0, 0
+    for one in structures:
+        cell_end, end = cell_at + _CELL_BYTES, at + _ATOM_BYTES * len(one.numbers)
+        found.append(_digest(one, all_cells[cell_at:cell_end], all_positions[at:end]))
+        cell_at, at = cell_end, end
+    return found
+
+
+def _digest(structure: Structure, cell: bytes, positions: bytes) -> str:
+    """Hash of a structure, of its quantised cell without the vectors that are not periodic."""
+    n_atoms, pbc = len(structure.numbers), structure.pbc.tolist()
+    parts = (
+        _HASH_SALT,
+        _HASH_HEAD.pack(n_atoms, *pbc, structure.charge, structure.multiplicity),
+        structure.numbers.tobytes(),
+        cell,
+        positions,
+    )
+    return hashlib.blake2b(b"".join(parts), digest_size=32).hexdigest()
+
+
+_FIELDS = ("numbers", "positions", "cell", "pbc", "charge", "multiplicity")
+
+
+def _formulas(structures: Sequence[Structure]) -> list[str]:
+    numbers = np.concatenate([one.numbers for one in structures])
+    starts = np.cumsum([0, *(len(one.numbers) for one in structures[:-1])])
+    elements = frozenset(np.flatnonzero(np.bincount(numbers)).tolist())
+    words = {}
+    for symbol, z in _hill_order(elements):
+        counts = np.add.reduceat(numbers == z, starts, dtype=np.int64).tolist()
+        words[symbol] = [f"{symbol}{n}" if n > 1 else symbol if n else "" for n in counts]
+    hill = map("".join, zip(*words.values(), strict=True))
+    if "C" not in words:
+        return list(hill)
+    # Where there is no carbon, hydrogen is an element like any other.
+    by_symbol = map("".join, zip(*(words[s] for s in sorted(words)), strict=True))
+    pairs = zip(words["C"], hill, by_symbol, strict=True)
+    return [one if carbon else other for carbon, one, other in pairs]
+
+
+@lru_cache(maxsize=1024)
+def _hill_order(elements: frozenset[int]) -> tuple[tuple[str, int], ...]:
+    """Symbols and atomic numbers: carbon, hydrogen beside carbon, the others by symbol."""
+    number_of = {SYMBOLS[z]: z for z in elements}
+    first = [s for s in ("C", "H") if "C" in number_of and s in number_of]
+    order = first + sorted(s for s in number_of if s not in first)
+    return tuple((s, number_of[s]) for s in order)
 
 
 def _check_shapes(

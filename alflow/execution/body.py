@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import alflow
+from alflow.core.arrays import Buffer
 from alflow.core.canonical import canonical_json
 from alflow.core.errors import PluginError, SettingsError
 from alflow.core.labels import Failure, FailureKind
@@ -38,6 +39,10 @@ class FilesContext:
     def blob(self, sha256: str) -> bytes:
         """Content of an input blob, its checksum verified."""
         return self._files.read_blob(sha256)
+
+    def mapped(self, sha256: str) -> Buffer:
+        """The same as `blob`, mapped into memory instead of read."""
+        return self._files.map_blob(sha256)
 
     def output(self, name: str, content: bytes) -> None:
         """Write a named output file of this attempt."""

@@ -18,6 +18,7 @@ what they find: a file that is damaged counts as absent or as a failure, never a
 
 import contextlib
 import json
+import mmap
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from alflow.core.arrays import Buffer
 from alflow.core.canonical import canonical_json, digest_of, sha256_hex
 from alflow.core.errors import AlflowError
 from alflow.core.labels import Failure, FailureKind
@@ -107,7 +109,7 @@ class CampaignFiles:
         if path.is_file() and path.read_bytes() == content:
             return name
         make_directory(path.parent)
-        write_atomic(path, content)
+        write_atomic(path, content, kind="blob")
         return name
 
     def read_blob(self, sha256: str) -> bytes:
@@ -128,13 +130,40 @@ class CampaignFiles:
             )
         return content
 
+    def map_blob(self, sha256: str) -> Buffer:
+        """Content of a blob as it lies on disk, its checksum verified; changes stay private.
+
+        Raises:
+            AlflowError: If it is missing or damaged.
+        """
+        path = self._blob_path(sha256)
+        try:
+            with path.open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except (OSError, ValueError):  # not there, or empty
+            return self.read_blob(sha256)
+        if sha256_hex(content) != sha256:
+            content.close()
+            return self.read_blob(sha256)
+        return content
+
+    def has_blob(self, sha256: str, *, compare: bool) -> bool:
+        """Whether a blob is there; with `compare` its checksum is verified."""
+        if not compare:
+            return self._blob_path(sha256).is_file()
+        try:
+            self.map_blob(sha256)
+        except AlflowError:
+            return False
+        return True
+
     # Tasks, manager ------------------------------------------------------------------------
 
     def write_spec(self, task_id: int, spec: TaskSpec) -> None:
         """Make the specification of a task durable; must precede its dispatch."""
         path = self._task(task_id) / "spec.json"
         make_directory(path.parent)
-        write_atomic(path, canonical_json(spec.to_json()).encode())
+        write_atomic(path, canonical_json(spec.to_json()).encode(), kind="spec")
 
     def read_spec(self, task_id: int) -> TaskSpec:
         """The specification of a task.
@@ -212,14 +241,12 @@ class CampaignFiles:
         A claim that cannot be read was laid by somebody: all that is known about its holder
         is then the heartbeat.
         """
-        try:
-            return Claim(
-                **json.loads((self.attempt_directory(attempt) / "claim.json").read_bytes())
-            )
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError):
-            return Claim()
+        return _read_claim(self.attempt_directory(attempt))
+
+    def n_taken(self, task_id: int) -> int:
+        """How many attempts of a task a worker has taken, whatever became of them."""
+        claims = map(_read_claim, self._attempt_directories(task_id))
+        return sum(claim is not None and not claim.is_revoked for claim in claims)
 
     def revoke(self, attempt: AttemptRef) -> bool:
         """Make sure that an attempt nobody has claimed can never start.
@@ -259,7 +286,7 @@ class CampaignFiles:
         directory = self.attempt_directory(attempt)
         make_directory(directory / "out" / "items")
         return create_exclusive(
-            directory / "claim.json", canonical_json(asdict(claim)).encode()
+            directory / "claim.json", canonical_json(asdict(claim)).encode(), kind="claim"
         )
 
     def beat(self, attempt: AttemptRef) -> None:
@@ -272,7 +299,7 @@ class CampaignFiles:
         Raises:
             ValueError: If `name` is not a plain file name.
         """
-        write_atomic(self._output_path(attempt, name), content)
+        write_atomic(self._output_path(attempt, name), content, kind="output")
         return sha256_hex(content)
 
     def write_item(self, attempt: AttemptRef, item: str, result: Mapping[str, Any]) -> None:
@@ -287,7 +314,7 @@ class CampaignFiles:
             {"result": dict(result), "sha256": digest_of(dict(result))}
         )
         path = self.attempt_directory(attempt) / "out" / "items" / f"{word}.json"
-        write_atomic(path, content.encode())
+        write_atomic(path, content.encode(), kind="item")
 
     def write_progress(self, attempt: AttemptRef, values: Mapping[str, Any]) -> None:
         """Say how far an attempt is; cheap, and lost in a power failure."""
@@ -302,7 +329,7 @@ class CampaignFiles:
             TypeError: If a value in it is not JSON-like.
         """
         path = self.attempt_directory(attempt) / "result.json"
-        write_atomic(path, canonical_json(outcome.to_json()).encode())
+        write_atomic(path, canonical_json(outcome.to_json()).encode(), kind="result")
 
     # Paths ---------------------------------------------------------------------------------
 
@@ -357,6 +384,15 @@ def _read(path: Path) -> bytes:
         raise AlflowError(
             f"{path}: cannot be read: {error.strerror}", code="AL103"
         ) from error
+
+
+def _read_claim(directory: Path) -> Claim | None:
+    try:
+        return Claim(**json.loads((directory / "claim.json").read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        return Claim()
 
 
 def _read_item(path: Path) -> dict[str, Any] | None:

@@ -45,6 +45,18 @@ def group_is_alive(group: int) -> bool:
     )
 
 
+def parent_of(pid: int) -> int:
+    """Process number of the parent of a process; 0 if it is not there."""
+    status = _status(pid)
+    return 0 if status is None else int(status[1])
+
+
+def children_of(pid: int) -> list[int]:
+    """Process numbers of the children of a process."""
+    numbers = (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
+    return [number for number in numbers if parent_of(number) == pid]
+
+
 def _status(pid: int) -> list[str] | None:
     """Fields of `/proc/PID/stat` from the state on (field 3 of proc(5)), or None."""
     try:

@@ -25,6 +25,7 @@ from alflow.core.labels import Failure, FailureKind
 from alflow.core.tasks import AttemptRef, Outcome
 from alflow.execution.body import environment
 from alflow.execution.files import HEARTBEAT_PERIOD_S, CampaignFiles, Claim
+from alflow.execution.forked import ForkedProcess
 
 COMMITTED = "committed"
 """The attempt has a `result.json`, good or bad."""
@@ -102,9 +103,9 @@ class ForkserverLost(AlflowError):
 class Forkserver:
     """The worker's end of the conversation with `alflow.execution.forkserver`."""
 
-    def __init__(self) -> None:
-        """Start a server; it imports in the background."""
-        self._process = subprocess.Popen(
+    def __init__(self, process: ForkedProcess | None = None) -> None:
+        """Start a server, which imports in the background; or talk to one that was forked."""
+        self._process = process or subprocess.Popen(
             [sys.executable, "-P", "-m", "alflow.execution.forkserver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -318,6 +319,12 @@ def forkserver() -> Forkserver:
     if not servers:
         servers.append(Forkserver())
     return servers[0]
+
+
+def use_forkserver(server: Forkserver) -> None:
+    """Make this the fork server of this process."""
+    close_forkserver()
+    _forkservers().append(server)
 
 
 def close_forkserver() -> None:

@@ -16,9 +16,11 @@ from alflow.config.resolution import (
     settings_from_resolved,
 )
 from alflow.core.errors import StoreError
+from alflow.core.urls import is_server, without_secrets
 from alflow.execution.files import CampaignFiles
 from alflow.labelers.level import level_identity
 from alflow.store import CampaignState, Lease, Store, open_store
+from alflow.store.opening import is_blank
 from alflow.store.views import Progress, progress
 
 
@@ -43,10 +45,17 @@ class OpenCampaign:
     is_new: bool = False
 
 
-def campaign_directory(database: str | Path, name: str) -> Path:
-    """Where a campaign's files live: beside a database file, or here for a database server."""
-    if "://" in str(database) and not str(database).startswith("sqlite"):
-        return Path.cwd() / name
+def campaign_directory(database: str | Path, name: str, store: Store | None = None) -> Path:
+    """Where a campaign's files live: beside a database file; for a server, where it began.
+
+    Args:
+        database: File or URL.
+        name: Name of the campaign.
+        store: The store; it knows where a campaign on a server began.
+    """
+    if is_server(database):
+        known = None if store is None else store.directory()
+        return known if known is not None and known.is_dir() else Path.cwd() / name
     path = Path(str(database).removeprefix("sqlite:///"))
     return path.with_suffix("") if path.suffix else path.with_name(path.name + "-files")
 
@@ -67,12 +76,12 @@ def run_campaign(
             or another campaign.
         StoreError: If the database cannot be used.
     """
-    is_new = _is_missing(database)
+    is_new = is_blank(database)
     with open_store(database, create=True) as store:
         if progress(store) == Progress.empty():
             store.create_campaign(settings.name, resolved(settings), settings.seed)
             is_new = True
-        changes = _allowed_changes(store, settings, str(database), file)
+        changes = _allowed_changes(store, settings, without_secrets(database), file)
         with _held(store, settings, changes, database=database, is_new=is_new) as campaign:
             yield campaign
 
@@ -100,7 +109,7 @@ def check_unchanged(database: str | Path, settings: CampaignSettings, file: str)
     with open_store(database, read_only=True) as store:
         if progress(store) == Progress.empty():
             return "empty"
-        changes = _allowed_changes(store, settings, str(database), file)
+        changes = _allowed_changes(store, settings, without_secrets(database), file)
         row = store.campaign()
     changed = f", {len(changes)} settings changed" if changes else ""
     return f"campaign {row.name!r}, {row.state}{changed}"
@@ -127,9 +136,12 @@ def _held(
     database: str | Path,
     is_new: bool,
 ) -> Iterator[OpenCampaign]:
-    files = CampaignFiles(make_writable(campaign_directory(database, settings.name)))
+    directory = make_writable(campaign_directory(database, settings.name, store))
+    files = CampaignFiles(directory)
     lease = store.acquire_lease(f"{platform.node()} (pid {os.getpid()})")
     try:
+        if is_server(database) and store.directory() != directory:
+            store.record_directory(directory)
         for name, level in settings.label.levels.items():
             store.register_level(name, level_identity(level))
         if changes:
@@ -140,10 +152,6 @@ def _held(
         yield OpenCampaign(store, lease, settings, files, changes, is_new)
     finally:
         lease.release()
-
-
-def _is_missing(database: str | Path) -> bool:
-    return "://" not in str(database) and not Path(database).exists()
 
 
 def make_writable(directory: Path) -> Path:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 from alflow.config.campaign import CampaignSettings
-from alflow.core.batches import LabelledStructure, pack_dataset, unpack_structures
+from alflow.core.batches import pack_dataset, unpack_structures
+from alflow.core.datasets import Dataset
 from alflow.core.sampling import Candidate, Decision
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
-from alflow.loop.plan import Action, ActionKind, label_budget
+from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.statistics import iteration_statistics
 from alflow.store import (
     NewStructure,
@@ -50,10 +51,12 @@ class Effects:
         """Do what an action says; `view` is what it was planned from."""
         self._verbs[action.kind](action, view)
 
-    def _begin_iteration(self, action: Action, _view: Progress) -> None:
+    def _begin_iteration(self, action: Action, view: Progress) -> None:
         if action.iteration == 0:
-            tasks = publish.build_tasks(self._settings)
-            self._store.begin_iteration(0, "build", tasks)
+            missing = missing_structures(view, self._settings)
+            tasks = publish.build_tasks(self._settings, *missing)
+            # With enough imported labels there is nothing to build, and nothing to label.
+            self._store.begin_iteration(0, "build" if tasks else "label", tasks)
         else:
             tasks = self._sample_tasks(action.iteration, 0)
             self._store.begin_iteration(action.iteration, "sample", tasks)
@@ -185,12 +188,8 @@ class Effects:
             self._settings, iteration, structures, self._files.write_blob
         )
 
-    def _labelled(
-        self, split: Split, iteration: int | None = None
-    ) -> list[LabelledStructure]:
-        return self._store.labelled(
-            split, self._settings.label.primary, iteration=iteration
-        )
+    def _labelled(self, split: Split, iteration: int | None = None) -> Dataset:
+        return self._store.dataset(split, self._settings.label.primary, iteration=iteration)
 
     def _weights_blob(self, generation: int) -> str:
         """Put a generation's weights where workers find them; they may have been cleaned."""

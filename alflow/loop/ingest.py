@@ -20,7 +20,7 @@ MAX_CHARGED = 3
 """Attempts that a task may spend on failures of its own."""
 
 MAX_ATTEMPTS = 8
-"""Attempts that a task may have at all, those lost with their worker included."""
+"""Attempts that workers may take of a task, those lost with their worker included."""
 
 BACKOFF_S = 2.0
 """Wait before the second attempt [s]; doubles with each further one."""
@@ -51,7 +51,7 @@ class Ingest:
         self._store = store
         self._files = files
         self._notify = notify
-        self._taken: dict[int, set[str]] = {}
+        self._taken: dict[int, set[str]] = {}  # of tasks that have not ended
 
     def take(self, attempt: AttemptRow) -> bool:
         """Take in what an attempt has committed; True if the attempt has ended.
@@ -64,6 +64,7 @@ class Ingest:
             self._take_items(attempt)
         if outcome is None:
             return False
+        self._taken.pop(attempt.task.id, None)
         if outcome.failure is not None:
             self.give_back(attempt, outcome.failure)
         else:
@@ -74,7 +75,10 @@ class Ingest:
         """End an attempt without a result: try again if that can help, else fail the task."""
         task = attempt.task
         charged = failure.kind is not FailureKind.LOST
-        tries_left = task.attempts < MAX_ATTEMPTS and task.charged + charged < MAX_CHARGED
+        # An attempt that no worker ever took says nothing about the task: a manager that is killed
+        # often, with a full queue, must not use its tasks up.
+        n_taken = self._files.n_taken(task.id)
+        tries_left = n_taken < MAX_ATTEMPTS and task.charged + charged < MAX_CHARGED
         name = f"t-{task.id} {task.spec.key}"
         if failure.is_retryable and tries_left:
             wait_s = BACKOFF_S * 2**task.charged if charged else 0.0

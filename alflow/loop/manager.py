@@ -4,16 +4,17 @@ It keeps no state that it cannot read again. A turn takes in what has ended, giv
 lost, carries out the plan, and hands out work; the first turn after a crash is like any other.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from alflow.core.failpoints import failpoint
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import Executor
 from alflow.loop.campaign import OpenCampaign
 from alflow.loop.effects import Effects
 from alflow.loop.ingest import Ingest, Notice
+from alflow.loop.inputs import Inputs
 from alflow.loop.plan import ActionKind, plan
 from alflow.store import AttemptRow, CampaignState, StopMode
 from alflow.store.views import progress
@@ -24,9 +25,6 @@ manager, few enough that priorities and a stop stay in the manager's hands."""
 
 TURN_S = 0.5
 """Longest time between two looks at the campaign directory [s]."""
-
-LEASE_RENEWAL_S = 5.0
-"""Time between two signs of life in the store [s]."""
 
 
 class Ending(StrEnum):
@@ -77,7 +75,8 @@ class Manager:
         self._stop = stop or StopSignal()
         self._ingest = Ingest(campaign.store, campaign.files, notify)
         self._effects = Effects(campaign.store, campaign.settings, campaign.files)
-        self._renewed = 0.0
+        level = campaign.settings.label.primary
+        self._inputs = Inputs(campaign.store, campaign.files, level)
 
     def run(self, *, last_iteration: int | None = None) -> Ending:
         """Turn until the campaign has its final state, or is asked to stop.
@@ -86,7 +85,7 @@ class Manager:
             last_iteration: Do not begin an iteration beyond this one; None sets no limit.
         """
         while True:
-            self._renew_lease()
+            self._lease.confirm()
             mode = self._stop_mode()
             attempts = self._take_in(is_draining=mode is not None)
             if mode is StopMode.NOW:
@@ -160,12 +159,10 @@ class Manager:
         for task in self._store.queued(slots):
             if room <= 0:
                 break
+            for name in self._inputs.ensure(task):
+                text = f"{task.spec.key}: {name} was missing or damaged, and was made again"
+                self._notify(Notice("input-remade", f"t-{task.id}", text))
             self._files.write_spec(task.id, task.spec)
             self._executor.submit(self._store.start_attempt(task.id))
+            failpoint("manager.submitted")
             room -= 1
-
-    def _renew_lease(self) -> None:
-        now = time.monotonic()
-        if now - self._renewed > LEASE_RENEWAL_S:
-            self._lease.renew()
-            self._renewed = now

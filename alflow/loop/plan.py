@@ -65,14 +65,31 @@ def plan(progress: Progress, settings: CampaignSettings) -> list[Action]:
     if progress.state != "running":
         return []
     if not progress.iterations:
-        reason = f"bootstrap with {settings.loop.bootstrap} structures"
-        return [Action(ActionKind.BEGIN_ITERATION, 0, reason)]
+        return [Action(ActionKind.BEGIN_ITERATION, 0, _bootstrap(progress, settings))]
     last = progress.iterations[-1]
     if last.ended:
         return [_after(last, progress, settings)]
     if _open(last):
         return []
     return [_PHASES[last.phase](last, progress, settings)]
+
+
+def missing_structures(progress: Progress, settings: CampaignSettings) -> tuple[int, int]:
+    """How many structures to build for the bootstrap and for the test set.
+
+    Labelled structures that were imported before the campaign began stand for built ones.
+    """
+    wanted = settings.test.count if settings.test is not None else 0
+    n_train, n_test = progress.n_train, progress.n_test
+    return max(0, settings.loop.bootstrap - n_train), max(0, wanted - n_test)
+
+
+def _bootstrap(progress: Progress, settings: CampaignSettings) -> str:
+    n_train, n_test = missing_structures(progress, settings)
+    if not progress.n_train and not progress.n_test:
+        return f"bootstrap with {n_train} structures"
+    imported = f"{progress.n_train} to train on, {progress.n_test} to test on"
+    return f"imported labels ({imported}): build {n_train} and {n_test} more structures"
 
 
 def _after(
@@ -115,7 +132,8 @@ def _after_label(
 ) -> Action:
     if last.number > 0 and last.n_selected == 0:
         return Action(ActionKind.END_ITERATION, last.number, "no frame was selected")
-    if last.n_labelled == 0:
+    is_seeded = last.number == 0 and progress.n_train > 0
+    if last.n_labelled == 0 and not is_seeded:
         return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
     reason = f"{last.n_labelled} new labels; {progress.n_train} structures to train on"
     return Action(ActionKind.TRAIN, last.number, reason)

@@ -6,12 +6,13 @@ from alflow.config.campaign import CampaignSettings
 from alflow.config.resolution import settings_from_resolved
 from alflow.loop.plan import plan
 from alflow.store import open_store
+from alflow.store.opening import is_blank
 from alflow.store.views import Progress, progress
 
 
 def preview(database: str | Path, settings: CampaignSettings) -> list[str]:
     """Lines for a person: open tasks, then the next actions, each with its reason."""
-    if "://" not in str(database) and not Path(database).exists():
+    if is_blank(database):
         return _lines(Progress.empty(), settings)
     with open_store(database, read_only=True) as store:
         return _lines(progress(store), settings)

@@ -23,11 +23,11 @@ WriteBlob = Callable[[bytes], str]
 """Puts bytes where workers find them and returns their SHA-256."""
 
 
-def build_tasks(settings: CampaignSettings) -> list[NewTask]:
-    """Tasks that build the bootstrap structures and, if there is one, the test set."""
-    wanted = [(BOOTSTRAP, settings.loop.bootstrap, settings.system.builders)]
+def build_tasks(settings: CampaignSettings, n_train: int, n_test: int) -> list[NewTask]:
+    """Tasks that build bootstrap structures and the test set; none for no structures."""
+    wanted = [(BOOTSTRAP, n_train, settings.system.builders)]
     if settings.test is not None:
-        wanted.append((TEST, settings.test.count, settings.test.builders))
+        wanted.append((TEST, n_test, settings.test.builders))
     return [
         _task(
             settings,
@@ -36,6 +36,7 @@ def build_tasks(settings: CampaignSettings) -> list[NewTask]:
             {"builders": [_plain(builder) for builder in builders], "count": count},
         )
         for key, count, builders in wanted
+        if count
     ]
 
 

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,8 @@ class _Bench:
 
 
 def _build(bench: _Bench, settings: CampaignSettings, count: int) -> tuple[Structure, ...]:
-    spec = publish.build_tasks(settings)[0].spec
-    few = replace(spec, settings={**spec.settings, "count": count})
-    attempt, _ = bench.run(few)
+    spec = publish.build_tasks(settings, count, 0)[0].spec
+    attempt, _ = bench.run(spec)
     return tuple(unpack_structures(bench.files.read_output(attempt, "structures")))
 
 

@@ -5,6 +5,7 @@ the planner and the status line read, `alflow.store.listings` and `alflow.store.
 `alflow ls` and `alflow show` print.
 """
 
+from alflow.store.importing import ImportResult, ImportSource, NewLabelled
 from alflow.store.lease import Lease
 from alflow.store.opening import open_store
 from alflow.store.rows import (
@@ -14,6 +15,7 @@ from alflow.store.rows import (
     NewStructure,
     NewTask,
     PredictionRow,
+    Quality,
     Severity,
     SightingKind,
     Snapshot,
@@ -28,10 +30,14 @@ __all__ = [
     "AttemptRow",
     "CampaignRow",
     "CampaignState",
+    "ImportResult",
+    "ImportSource",
     "Lease",
+    "NewLabelled",
     "NewStructure",
     "NewTask",
     "PredictionRow",
+    "Quality",
     "Severity",
     "SightingKind",
     "Snapshot",

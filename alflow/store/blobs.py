@@ -1,6 +1,7 @@
 """Content by its checksum: small in a row, large in a file beside the database."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ from sqlalchemy import Connection, select
 
 from alflow.core.canonical import sha256_hex
 from alflow.core.errors import StoreError
+from alflow.core.failpoints import failpoint
 from alflow.store.schema import blob
+
+_CHECKSUM = re.compile("[0-9a-f]{64}")
 
 INLINE_BYTES = 64 * 1024 * 1024
 """Larger content goes to a file; databases get slow, and stop near 1 GB a value."""
@@ -42,20 +46,52 @@ def read(connection: Connection, database: Path | None, sha: str) -> bytes:
     row = connection.execute(select(blob).where(blob.c.sha256 == sha)).one_or_none()
     if row is None:
         raise StoreError(f"blob {sha} is not in the store")
+    return content_of(row, database)
+
+
+def content_of(row: Any, database: Path | None) -> bytes:
+    """Content of a row of `blob`, its checksum verified.
+
+    Raises:
+        StoreError: If it is damaged, or its file cannot be read.
+    """
     content: bytes = (
         row.data if database is None or row.data is not None else _file(database, row)
     )
-    if sha256_hex(content) != sha:
-        raise StoreError(f"blob {sha} is damaged: its checksum differs")
+    if sha256_hex(content) != row.sha256:
+        raise StoreError(f"blob {row.sha256} is damaged: its checksum differs")
     return content
 
 
-def _file(database: Path, row: Any) -> bytes:
-    # The name is built from the checksum again: a database must not choose what is read.
-    sha = row.sha256
-    if any(letter not in "0123456789abcdef" for letter in sha):
+def folder(database: Path) -> Path:
+    """Where the files of a database lie; nothing else is in it."""
+    return database.with_name(f"{database.name}.blobs")
+
+
+def file_of(database: Path, sha: str) -> Path:
+    """Where the file of a blob lies.
+
+    The name is built from the checksum again: a database must not choose what is read.
+
+    Raises:
+        StoreError: If that is not a checksum.
+    """
+    if _CHECKSUM.fullmatch(sha) is None:
         raise StoreError("a blob's checksum is not one")
-    path = _path(database, sha)
+    return _path(database, sha)
+
+
+def files(database: Path) -> list[Path]:
+    """All files of blobs that lie beside a database, whether a row names them or not."""
+    return sorted(
+        path
+        for path in folder(database).glob("[0-9a-f][0-9a-f]/*")
+        if _CHECKSUM.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+    )
+
+
+def _file(database: Path, row: Any) -> bytes:
+    path = file_of(database, row.sha256)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -65,7 +101,7 @@ def _file(database: Path, row: Any) -> bytes:
 
 
 def _path(database: Path, sha: str) -> Path:
-    return database.with_name(f"{database.name}.blobs") / sha[:2] / sha
+    return folder(database) / sha[:2] / sha
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -75,9 +111,11 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    failpoint("file.weights.before")
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+    failpoint("file.weights.after")

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -9,15 +10,22 @@ from sqlalchemy import Connection, func, select
 from alflow.core.canonical import sha256_hex
 from alflow.core.errors import StoreError
 from alflow.store.codec import from_json_text, json_text
+from alflow.store.database import insert_new
 from alflow.store.rows import CampaignRow, CampaignState, Severity, StopMode
-from alflow.store.schema import campaign, manager_lease
+from alflow.store.schema import campaign, manager_lease, store_meta
 from alflow.store.transaction import Transaction, utc_now
+
+_DIRECTORY = "directory"
+"""Key in `store_meta`: it says nothing about what the campaign found out."""
 
 
 def create(connection: Connection, name: str, config: Mapping[str, Any], seed: int) -> int:
     """Insert the campaign; one a database for now."""
     if not name:
         raise StoreError("a campaign needs a name")
+    if connection.dialect.name == "postgresql":
+        # Nobody has the lease yet: two who create it at the same time take turns here.
+        connection.execute(store_meta.select().with_for_update())
     existing = connection.scalar(select(campaign.c.name).limit(1))
     if existing is not None:
         raise StoreError(f"the database holds campaign {existing!r} already")
@@ -116,6 +124,22 @@ def stop_requested(connection: Connection) -> StopMode | None:
 def clear_stop(tx: Transaction) -> None:
     """Forget the request to stop."""
     _update(tx, {"stop_mode": None, "stop_requested": None})
+
+
+def directory(connection: Connection) -> Path | None:
+    """Where the campaign's files are, if that has been recorded."""
+    query = select(store_meta.c.value).where(store_meta.c.key == _DIRECTORY)
+    found: str | None = connection.scalar(query)
+    return None if found is None else Path(found)
+
+
+def record_directory(tx: Transaction, path: Path) -> None:
+    """Remember where the campaign's files are."""
+    row = {"key": _DIRECTORY, "value": str(path.absolute())}
+    tx.connection.execute(insert_new(tx.connection, store_meta), row)
+    tx.connection.execute(
+        store_meta.update().where(store_meta.c.key == _DIRECTORY), {"value": row["value"]}
+    )
 
 
 def _update(tx: Transaction, values: Mapping[str, Any]) -> None:

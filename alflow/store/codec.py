@@ -3,16 +3,17 @@
 import hashlib
 import json
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from alflow.core.canonical import canonical_json, sha256_hex
+from alflow.core.canonical import canonical_json
 from alflow.core.errors import StoreError
 from alflow.core.labels import Label
-from alflow.core.structures import GEOMETRY_STEP_A, Structure
+from alflow.core.structures import Structure, formulas_of, hashes_of
 
 T = TypeVar("T")
 
@@ -26,14 +27,19 @@ CHUNK = 500
 """Values in one IN list; SQLite allows some 32 thousand bound parameters."""
 
 
+_FLOAT64 = np.dtype("<f8")
+_DOUBLE, _SIZE = struct.Struct("<d"), struct.Struct("<q")
+_DIGEST_HEAD = b"alflow-label-v1" + _SIZE.pack(_DOUBLE.size)
+
+
 class MalformedLabel(ValueError):
     """A label that does not fit its structure, or is not a number."""
 
 
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The values in pieces of at most `CHUNK`."""
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """The values in pieces of at most this size."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def json_text(value: Any) -> str:
@@ -68,9 +74,41 @@ def nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def array_bytes(values: np.ndarray | None) -> bytes | None:
-    """Little-endian float64 in C order; None for None."""
-    return None if values is None else np.ascontiguousarray(values, "<f8").tobytes()
+def hashes_bytes(hashes: Sequence[str]) -> bytes | None:
+    """Hashes of structures, 32 bytes each, one after another; None for none."""
+    return bytes.fromhex("".join(hashes)) or None
+
+
+def hashes_from(content: bytes | None) -> tuple[str, ...]:
+    """The inverse of `hashes_bytes`."""
+    text = (content or b"").hex()
+    return tuple(text[k : k + 64] for k in range(0, len(text), 64))
+
+
+def array_bytes(values: np.ndarray | None) -> bytearray | None:
+    """Little-endian float64 in C order; None for None.
+
+    Not bytes: the driver of SQLite takes them after a search for an adapter, which costs more
+    than to write them; it has none of that for bytearrays.
+    """
+    if values is None:
+        return None
+    return bytearray(np.ascontiguousarray(values, _FLOAT64).data)
+
+
+def _all_bytes(arrays: Sequence[np.ndarray | None]) -> list[bytearray | None]:
+    """`array_bytes` of many arrays, made together: quicker than one by one."""
+    given = [one for one in arrays if one is not None]
+    if not given:
+        return [None] * len(arrays)
+    content = bytearray(np.concatenate(given, axis=None).astype(_FLOAT64, copy=False).data)
+    found: list[bytearray | None] = []
+    at = 0
+    for one in arrays:
+        end = at if one is None else at + _DOUBLE.size * one.size
+        found.append(None if one is None else content[at:end])
+        at = end
+    return found
 
 
 def array(content: bytes | None, *shape: int) -> Float[np.ndarray, "..."] | None:
@@ -78,24 +116,51 @@ def array(content: bytes | None, *shape: int) -> Float[np.ndarray, "..."] | None
     return None if content is None else np.frombuffer(content, "<f8").reshape(shape).copy()
 
 
-def structure_values(structure: Structure) -> dict[str, Any]:
-    """Column values of a structure, but for `id` and `created`."""
-    return {
-        "hash": structure.hash,
-        "perm_hash": _permutation_hash(structure),
-        "n_atoms": structure.n_atoms,
-        "formula": structure.formula,
-        "numbers": structure.numbers.tobytes(),
-        "positions": array_bytes(structure.positions),
-        "cell": array_bytes(structure.cell),
-        "pbc": int(structure.pbc @ np.array([1, 2, 4])),
-        "charge": structure.charge,
-        "multiplicity": structure.multiplicity,
-    }
+STRUCTURE_COLUMNS = (
+    "hash",
+    "n_atoms",
+    "formula",
+    "numbers",
+    "positions",
+    "cell",
+    "pbc",
+    "charge",
+    "multiplicity",
+)
+"""Columns of a structure, but for `id` and `created`."""
+
+
+def structure_rows(structures: Sequence[Structure]) -> list[tuple[Any, ...]]:
+    """Values of `STRUCTURE_COLUMNS` as the driver takes them."""
+    columns = zip(
+        structures,
+        hashes_of(structures),
+        formulas_of(structures),
+        _all_bytes([one.positions for one in structures]),
+        _all_bytes([one.cell for one in structures]),
+        strict=True,
+    )
+    rows = []
+    for one, name, formula, positions, cell in columns:
+        a, b, c = one.pbc.tolist()
+        rows.append(
+            (
+                bytearray.fromhex(name),
+                len(one.numbers),
+                formula,
+                bytearray(one.numbers.data),
+                positions,
+                cell,
+                a + 2 * b + 4 * c,
+                one.charge,
+                one.multiplicity,
+            )
+        )
+    return rows
 
 
 def structure_from(row: AnyRow) -> Structure:
-    """The structure of a row that has the columns of `structure_values`."""
+    """The structure of a row that has the columns of `structure_rows`."""
     positions = array(row.positions, row.n_atoms, 3)
     if positions is None:
         raise StoreError(f"structure s-{row.id} has no positions")
@@ -109,35 +174,108 @@ def structure_from(row: AnyRow) -> Structure:
     )
 
 
-def label_values(label: Label, n_atoms: int) -> dict[str, Any]:
-    """Column values of a label's content.
+LABEL_COLUMNS = (
+    "n_atoms",
+    "energy",
+    "forces",
+    "stress",
+    "fmax",
+    "content_sha",
+    "extras_json",
+)
+"""Columns of a label's content."""
 
-    Raises:
-        MalformedLabel: If a number is not finite, or an array has another shape.
+
+def label_rows(
+    results: Sequence[tuple[Label, int]],
+) -> list[tuple[Any, ...] | MalformedLabel]:
+    """Values of `LABEL_COLUMNS` as the driver takes them, or what is wrong with a label.
+
+    Args:
+        results: Labels, with the number of atoms of their structures.
     """
-    shapes = {"forces": (n_atoms, 3), "stress": (6,)}
-    for name, shape in shapes.items():
-        values = getattr(label, name)
-        if values is None:
-            continue
-        if values.shape != shape:
-            raise MalformedLabel(f"{name} of shape {values.shape} instead of {shape}")
-        if not np.isfinite(values).all():
-            raise MalformedLabel(f"{name} that are not finite")
+    return [row for part in chunks(results) for row in _label_rows(part)]
+
+
+class _Content(NamedTuple):
+    """Arrays of a label, if they have the right shape, with their largest squared norms."""
+
+    forces: bytearray | None
+    forces_square: float
+    stress: bytearray | None
+    stress_square: float
+
+
+def _label_rows(
+    results: Sequence[tuple[Label, int]],
+) -> Iterator[tuple[Any, ...] | MalformedLabel]:
+    forces = [_fitting(one.forces, (n_atoms, 3)) for one, n_atoms in results]
+    stresses = [_fitting(one.stress, (6,)) for one, _ in results]
+    contents = zip(
+        _all_bytes(forces),
+        _largest_squares(forces, 3),
+        _all_bytes(stresses),
+        _largest_squares(stresses, 6),
+        strict=True,
+    )
+    for (one, n_atoms), content in zip(results, contents, strict=True):
+        try:
+            yield _label_row(one, n_atoms, _Content(*content))
+        except MalformedLabel as error:
+            yield error
+
+
+def _label_row(label: Label, n_atoms: int, content: _Content) -> tuple[Any, ...]:
+    # A square that is not finite: not a number, a wrong shape, or only a large one.
+    fmax = None
+    if label.forces is not None:
+        if math.isfinite(content.forces_square):
+            fmax = math.sqrt(content.forces_square)
+        else:
+            _check_finite("forces", label.forces, (n_atoms, 3))
+            fmax = float(np.hypot.reduce(label.forces, axis=1).max())
+    if label.stress is not None and not math.isfinite(content.stress_square):
+        _check_finite("stress", label.stress, (6,))
     if not math.isfinite(label.energy):
         raise MalformedLabel(f"an energy of {label.energy}")
-    forces, stress = array_bytes(label.forces), array_bytes(label.stress)
-    energy = float(label.energy)
-    norms = None if label.forces is None else np.linalg.norm(label.forces, axis=1)
-    return {
-        "n_atoms": n_atoms,
-        "energy": energy,
-        "forces": forces,
-        "stress": stress,
-        "fmax": None if norms is None else float(norms.max()),
-        "content_sha": label_sha(energy, forces, stress),
-        "extras_json": lossy_json_text(dict(label.extras)),
-    }
+    # SQLite does not keep the sign of zero, which the checksum would see.
+    energy = float(label.energy) + 0.0
+    return (
+        n_atoms,
+        energy,
+        content.forces,
+        content.stress,
+        fmax,
+        label_digest(energy, content.forces, content.stress),
+        lossy_json_text(dict(label.extras)) if label.extras else None,
+    )
+
+
+def _fitting(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    return values if values is not None and values.shape == shape else None
+
+
+def _largest_squares(arrays: Sequence[np.ndarray | None], width: int) -> list[float]:
+    """The largest squared norm of a row of each array; not finite if a number in it is not."""
+    sizes = [0 if one is None else one.size // width for one in arrays]
+    found = [math.nan] * len(arrays)
+    given = [k for k, size in enumerate(sizes) if size]
+    if given:
+        every = np.concatenate([arrays[k] for k in given], axis=None).reshape(-1, width)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.einsum("ij,ij->i", every, every)
+        starts = np.cumsum([0, *(sizes[k] for k in given[:-1])])
+        largest = np.maximum.reduceat(squares, starts).tolist()
+        for k, square in zip(given, largest, strict=True):
+            found[k] = square
+    return found
+
+
+def _check_finite(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise MalformedLabel(f"{name} of shape {values.shape} instead of {shape}")
+    if not all(map(math.isfinite, values.ravel().tolist())):
+        raise MalformedLabel(f"{name} that are not finite")
 
 
 def label_from(row: AnyRow) -> Label:
@@ -150,23 +288,14 @@ def label_from(row: AnyRow) -> Label:
     )
 
 
-def label_sha(energy: float, forces: bytes | None, stress: bytes | None) -> str:
+def label_digest(
+    energy: float, forces: bytes | bytearray | None, stress: bytes | bytearray | None
+) -> bytearray:
     """SHA-256 of the numbers of a label, bit by bit."""
-    parts = (np.float64(energy).astype("<f8").tobytes(), forces, stress)
-    framed = b"".join(
-        b"-" if part is None else len(part).to_bytes(8, "little") + part for part in parts
-    )
-    return sha256_hex(b"alflow-label-v1" + framed)
-
-
-def _permutation_hash(structure: Structure) -> str:
-    """The same for structures that differ in the order of their atoms only; not unique."""
-    steps = np.rint(structure.positions / GEOMETRY_STEP_A).astype("<i8")
-    order = np.lexsort((steps[:, 2], steps[:, 1], steps[:, 0], structure.numbers))
-    digest = hashlib.blake2b(digest_size=16, person=b"alflow-perm-v1")
-    digest.update(structure.numbers[order].tobytes())
-    digest.update(steps[order].tobytes())
-    return digest.hexdigest()
+    parts: list[bytes | bytearray] = [_DIGEST_HEAD, _DOUBLE.pack(energy)]
+    for part in (forces, stress):
+        parts += (b"-",) if part is None else (_SIZE.pack(len(part)), part)
+    return bytearray(hashlib.sha256(b"".join(parts)).digest())
 
 
 def _without_nan(value: Any) -> Any:

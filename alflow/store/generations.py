@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from alflow.core.canonical import digest_of
 from alflow.core.errors import StoreError
+from alflow.core.failpoints import failpoint
 from alflow.core.tasks import AttemptRef, Outcome
 from alflow.store import snapshots, work
 from alflow.store.codec import array_bytes, finite_or_none, json_text
@@ -99,6 +100,7 @@ def begin(tx: Transaction, new: NewGeneration, tasks: TasksOfSnapshot) -> bool:
         "created": tx.now,
     }
     tx.connection.execute(ensemble.insert(), values)
+    failpoint("store.begin-generation.inside")
     if callable(tasks):
         tasks = tasks(snapshots.load(tx, new.number, new.lot, new.number))
     publish(tx, tasks)
@@ -129,6 +131,7 @@ def finish_training(
     if ensemble_id is None:
         raise StoreError(f"task t-{ref.task_id} does not train a generation")
     tx.connection.execute(insert_new(tx.connection, blob), dict(trained.weights))
+    failpoint("store.finish-training.inside")
     values = {
         "state": EnsembleState.READY,
         "weights_sha": trained.weights["sha256"],

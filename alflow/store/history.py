@@ -16,13 +16,13 @@ from alflow.store.rows import AttemptState, ItemState
 from alflow.store.schema import (
     attempt,
     campaign,
-    campaign_structure,
     candidate,
     ensemble,
     environment,
     event,
     iteration,
     label,
+    label_count,
     label_item,
     level_of_theory,
     store_meta,
@@ -187,25 +187,19 @@ def paths(connection: Connection) -> list[Path]:
 
 def label_counts(connection: Connection) -> list[LabelCount]:
     """Requested labels by iteration, split and state; imported ones are of iteration 0."""
-    columns = (
-        func.coalesce(iteration.c.number, 0),
-        campaign_structure.c.split,
-        label_item.c.state,
-    )
+    number = func.coalesce(iteration.c.number, 0)
+    columns = (number, label_count.c.split, label_count.c.state)
+    total = func.sum(label_count.c.n)
     query = (
-        select(*columns, func.count())
+        select(*columns, total)
         .select_from(
-            label_item.join(
-                campaign_structure,
-                campaign_structure.c.structure_id == label_item.c.structure_id,
-            )
-            .outerjoin(task, task.c.id == label_item.c.task_id)
-            .outerjoin(iteration, iteration.c.id == task.c.iteration_id)
+            label_count.outerjoin(iteration, iteration.c.id == label_count.c.iteration_id)
         )
         .group_by(*columns)
+        .having(total > 0)
         .order_by(*columns)
     )
-    return [LabelCount(*row) for row in connection.execute(query)]
+    return [LabelCount(*row[:-1], int(row[-1])) for row in connection.execute(query)]
 
 
 def candidate_counts(connection: Connection) -> list[CandidateCount]:

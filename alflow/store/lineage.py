@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from alflow.core.errors import SettingsError
-from alflow.store.codec import from_json_text
+from alflow.store.codec import from_json_text, hashes_from
 from alflow.store.schema import (
     attempt,
     campaign_structure,
     candidate,
     ensemble,
     ensemble_metric,
+    event,
     iteration,
     iteration_stat,
     label,
@@ -28,6 +29,7 @@ from alflow.store.schema import (
     prediction,
     sighting,
     snapshot,
+    source_file,
     structure,
     task,
     trajectory,
@@ -101,6 +103,8 @@ def _origins(connection: Connection, structure_id: int) -> list[Found]:
             sighting.c.kind,
             sighting.c.source,
             sighting.c.group_key.label("group"),
+            source_file.c.sha256.label("file_sha256"),
+            sighting.c.frame,
             sighting.c.step,
             sighting.c.parent_structure_id.label("parent"),
             trajectory.c.id.label("trajectory"),
@@ -111,11 +115,12 @@ def _origins(connection: Connection, structure_id: int) -> list[Found]:
             ensemble.c.generation,
             snapshot.c.seq.label("snapshot"),
         )
+        .outerjoin(source_file, source_file.c.id == sighting.c.file_id)
         .outerjoin(trajectory, trajectory.c.id == sighting.c.trajectory_id)
         .outerjoin(ensemble, ensemble.c.id == trajectory.c.ensemble_id)
         .outerjoin(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
         .where(sighting.c.structure_id == structure_id)
-        .order_by(sighting.c.id)
+        .order_by(*sighting.primary_key.columns)
     )
     return _many(connection, query)
 
@@ -156,7 +161,22 @@ def _label(connection: Connection, number: int) -> Found | None:
         .where(prediction.c.label_id == number)
         .order_by(ensemble.c.generation)
     )
-    return {**_parsed(found), "predictions": _many(connection, query)}
+    changes = (
+        select(event.c.ts.label("created"), event.c.kind, event.c.data_json)
+        .where(event.c.subject == f"l-{number}")
+        .order_by(event.c.id)
+    )
+    history = [
+        {**row, "data": from_json_text(row.pop("data_json"))}
+        for row in _many(connection, changes)
+    ]
+    predictions = _many(connection, query)
+    return {
+        **_parsed(found),
+        "origins": _origins(connection, found["structure"]),
+        "predictions": predictions,
+        "history": history,
+    }
 
 
 def _parsed(row: Found) -> Found:
@@ -203,6 +223,7 @@ def _task(connection: Connection, number: int) -> Found | None:
             task.c.published,
             task.c.ended,
             task.c.spec_json,
+            task.c.item_hashes,
             task.c.outcome_json,
         )
         .join(iteration, iteration.c.id == task.c.iteration_id)
@@ -211,7 +232,8 @@ def _task(connection: Connection, number: int) -> Found | None:
     found = _one(connection, query)
     if found is None:
         return None
-    found["spec"] = from_json_text(found.pop("spec_json"))
+    items = hashes_from(found.pop("item_hashes"))
+    found["spec"] = {**from_json_text(found.pop("spec_json")), "items": list(items)}
     found["outcome"] = from_json_text(found.pop("outcome_json"))
     return {
         **found,

@@ -1,50 +1,72 @@
 """Publishing tasks: once per key, with a reserved label id for each requested label."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from alflow.core.errors import StoreError
+from alflow.core.failpoints import failpoint
 from alflow.core.tasks import TaskSpec, TaskState
-from alflow.store.codec import chunks, json_text
+from alflow.store import bulk, counting
+from alflow.store.codec import chunks, hashes_bytes, json_text
 from alflow.store.database import next_id
 from alflow.store.rows import ItemState, NewTask
-from alflow.store.schema import label_item, level_of_theory, structure, task
+from alflow.store.schema import (
+    campaign_structure,
+    label_item,
+    level_of_theory,
+    structure,
+    task,
+)
 from alflow.store.transaction import Transaction
 
 LABEL = "label"
 """The kind of task whose items are requested labels."""
 
 
+_IDS = select(structure.c.hash, structure.c.id)
+_SPLITS = select(campaign_structure.c.structure_id, campaign_structure.c.split)
+_ASKED = select(label_item.c.structure_id, label_item.c.lot_id)
+
+
 def publish(tx: Transaction, tasks: Sequence[NewTask]) -> int:
     """Insert the tasks whose keys are new, with label items for label tasks."""
     fresh = _fresh(tx, tasks)
     first = next_id(tx.connection, task)
+    counts: Counter[tuple[int, str, TaskState]] = Counter()
     for task_id, new in enumerate(fresh, first):
         lot_id = None if new.lot is None else level_id(tx.connection, new.lot)
+        state, iteration_id = TaskState.QUEUED, tx.iteration_id(new.iteration)
         values = {
             "id": task_id,
             "campaign_id": tx.campaign_id,
-            "iteration_id": tx.iteration_id(new.iteration),
+            "iteration_id": iteration_id,
             "kind": new.spec.kind,
             "key": new.spec.key,
             "lot_id": lot_id,
-            "state": TaskState.QUEUED,
+            "state": state,
             "priority": new.priority,
-            "spec_json": json_text(new.spec.to_json()),
+            "spec_json": json_text(replace(new.spec, items=()).to_json()),
+            "item_hashes": hashes_bytes(new.spec.items),
             "attempts": 0,
             "charged": 0,
             "published": tx.now,
         }
         tx.connection.execute(task.insert(), values)
+        failpoint("store.publish.inside")
         if new.spec.kind == LABEL:
             if lot_id is None:
                 raise StoreError(f"label task {new.spec.key!r} names no level of theory")
-            if not _reserve(tx, task_id, new.spec, lot_id):
+            if not _reserve(tx, task_id, new.spec, (iteration_id, lot_id)):
                 # All its labels are known or on their way: there is nothing to do.
-                done = {"state": TaskState.DONE, "ended": tx.now}
+                state = TaskState.DONE
+                done = {"state": state, "ended": tx.now}
                 tx.connection.execute(task.update().where(task.c.id == task_id), done)
+        counts[iteration_id, new.spec.kind, state] += 1
+    counting.add_tasks(tx, counts)
     return len(fresh)
 
 
@@ -64,10 +86,19 @@ def level_id(connection: Connection, name: str) -> int:
 
 def structure_ids(connection: Connection, hashes: Sequence[str]) -> dict[str, int]:
     """Ids of those of the structures that are stored, by hash."""
+    wanted = [bytearray.fromhex(one) for one in hashes]
     found: dict[str, int] = {}
-    for part in chunks(list(hashes)):
-        query = select(structure.c.hash, structure.c.id).where(structure.c.hash.in_(part))
-        found.update({row.hash: row.id for row in connection.execute(query)})
+    for digests, ids in bulk.matching(connection, _IDS, structure.c.hash, wanted):
+        found.update(zip([digest.hex() for digest in digests], ids, strict=True))
+    return found
+
+
+def splits_of(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """What structures of the campaign are used for, by id."""
+    found: dict[int, str] = {}
+    key = campaign_structure.c.structure_id
+    for known, splits in bulk.matching(connection, _SPLITS, key, ids):
+        found.update(zip(known, splits, strict=True))
     return found
 
 
@@ -86,8 +117,12 @@ def _fresh(tx: Transaction, tasks: Sequence[NewTask]) -> list[NewTask]:
     return fresh
 
 
-def _reserve(tx: Transaction, task_id: int, spec: TaskSpec, lot_id: int) -> int:
-    """Reserve a label id for each structure that has none at this level yet; how many."""
+def _reserve(tx: Transaction, task_id: int, spec: TaskSpec, place: tuple[int, int]) -> int:
+    """Reserve a label id for each structure that has none at this level yet; how many.
+
+    `place` is the ids of the iteration and of the level.
+    """
+    lot_id = place[1]
     ids = structure_ids(tx.connection, spec.items)
     missing = [item for item in spec.items if item not in ids]
     if missing:
@@ -95,27 +130,20 @@ def _reserve(tx: Transaction, task_id: int, spec: TaskSpec, lot_id: int) -> int:
             f"task {spec.key!r} asks for a label of {missing[0]}, not in the store"
         )
     taken: set[int] = set()
-    for part in chunks(list(ids.values())):
-        query = select(label_item.c.structure_id).where(
-            label_item.c.lot_id == lot_id, label_item.c.structure_id.in_(part)
-        )
-        taken.update(tx.connection.scalars(query))
-    rows: list[dict[str, Any]] = []
+    key = label_item.c.structure_id
+    for asked in bulk.matching(tx.connection, _ASKED, key, list(ids.values())):
+        taken.update(one for one, lot in zip(*asked, strict=True) if lot == lot_id)
+    rows: list[tuple[Any, ...]] = []
+    pending = str(ItemState.PENDING)
     first = next_id(tx.connection, label_item)
-    for place, item in enumerate(spec.items):
+    for position, item in enumerate(spec.items):
         if ids[item] in taken:
             continue
         taken.add(ids[item])
-        rows.append(
-            {
-                "id": first + len(rows),
-                "task_id": task_id,
-                "position": place,
-                "structure_id": ids[item],
-                "lot_id": lot_id,
-                "state": ItemState.PENDING,
-            }
-        )
-    if rows:
-        tx.connection.execute(label_item.insert(), rows)
+        rows.append((first + len(rows), task_id, position, ids[item], lot_id, pending))
+    names = ("id", "task_id", "position", "structure_id", "lot_id", "state")
+    bulk.insert_values(tx.connection, label_item, names, rows)
+    splits = splits_of(tx.connection, [row[3] for row in rows])
+    asked_for = Counter((*place, split, ItemState.PENDING) for split in splits.values())
+    counting.add_labels(tx, asked_for)
     return len(rows)

@@ -1,6 +1,6 @@
 """What goes into a store and what comes out: plain frozen rows, no SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -280,4 +280,4 @@ class Snapshot:
     digest: str
     n_train: int
     n_val: int
-    items: tuple[LabelledStructure, ...] = field(default=(), repr=False)
+    items: Sequence[LabelledStructure] = field(default=(), repr=False)

@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy import select
 
 from alflow.core.errors import StoreError
+from alflow.core.failpoints import failpoint
 from alflow.core.sampling import Decision, Frame, Selection, StopReason
 from alflow.core.structures import Structure
+from alflow.store import bulk
 from alflow.store.codec import AnyRow, Number, finite_or_none, json_text, lossy_json_text
-from alflow.store.database import insert_new, next_id
+from alflow.store.database import next_id
 from alflow.store.generations import ensemble_of
 from alflow.store.publishing import LABEL, publish
 from alflow.store.rows import (
@@ -22,7 +24,6 @@ from alflow.store.rows import (
 )
 from alflow.store.schema import (
     attempt,
-    campaign_structure,
     candidate,
     iteration,
     iteration_stat,
@@ -30,7 +31,7 @@ from alflow.store.schema import (
     task,
     trajectory,
 )
-from alflow.store.structures import ensure, member
+from alflow.store.structures import add_members, ensure
 from alflow.store.transaction import Transaction
 
 
@@ -95,6 +96,7 @@ def record(
     ids = ensure(tx, _all_structures(trajectories))
     links = _Links(row.id, number, ensemble_id, ids)
     paths = _add_trajectories(tx, links, trajectories)
+    failpoint("store.record-selection.inside")
     n_candidates = _add_frames(tx, links, trajectories, paths, verdicts)
     n_selected = sum(v.decision is Decision.SELECTED for v in verdicts.values())
     n_flagged = sum(t.trajectory.stop_reason is StopReason.FLAGGED for t in trajectories)
@@ -169,7 +171,7 @@ def _add_trajectories(
         starts.append(seen | where)
     if rows:
         tx.connection.execute(trajectory.insert(), rows)
-        _add_sightings(tx, starts)
+        bulk.insert(tx.connection, sighting, starts, skip_known=True)
     return [row["id"] for row in rows]
 
 
@@ -211,7 +213,7 @@ def _add_frames(
         for frame in row.trajectory.frames:
             structure_id = links.structures[frame.structure.hash]
             item = NewStructure(frame.structure, row.group, Split.TRAIN, row.sampler)
-            members.append(member(tx, structure_id, item, links.number))
+            members.append((structure_id, item))
             seen = _sighting(structure_id, SightingKind.SAMPLER, row.sampler, row.group)
             parent = links.structures[row.trajectory.start.hash]
             where = {"trajectory_id": trajectory_id, "step": frame.step}
@@ -227,9 +229,9 @@ def _add_frames(
                     **_verdict_values(frame, verdicts),
                 }
     if candidates:
-        tx.connection.execute(insert_new(tx.connection, campaign_structure), members)
-        _add_sightings(tx, sightings)
-        tx.connection.execute(candidate.insert(), list(candidates.values()))
+        add_members(tx, members, links.number)
+        bulk.insert(tx.connection, sighting, sightings, skip_known=True)
+        bulk.insert(tx.connection, candidate, list(candidates.values()))
     return len(candidates)
 
 
@@ -269,9 +271,3 @@ def _sighting(
         "attempt_id": None,
         "parent_structure_id": None,
     }
-
-
-def _add_sightings(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    free = next_id(tx.connection, sighting)
-    numbered = [{"id": free + offset, **row} for offset, row in enumerate(rows)]
-    tx.connection.execute(insert_new(tx.connection, sighting), numbered)

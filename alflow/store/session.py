@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
 from alflow.core.errors import StoreError
+from alflow.core.failpoints import failpoint
 from alflow.store import campaigns
 from alflow.store.database import Database
 from alflow.store.lease import Lease, acquire
@@ -40,7 +42,10 @@ class Session:
     def create_campaign(self, name: str, config: Mapping[str, Any], seed: int) -> int:
         """Insert the campaign of this store and return its id; there may be only one."""
         with self.database.write() as connection:
-            return campaigns.create(connection, name, config, seed)
+            number = campaigns.create(connection, name, config, seed)
+            failpoint("store.create-campaign.before")
+        failpoint("store.create-campaign.after")
+        return number
 
     def campaign(self) -> CampaignRow:
         """The campaign; a `StoreError` if none has been created."""
@@ -54,14 +59,14 @@ class Session:
 
     def update_config(self, config: Mapping[str, Any]) -> None:
         """Replace the settings by ones that the caller has found to be compatible."""
-        with self._write() as tx:
+        with self._write("update-config") as tx:
             campaigns.update_config(tx, config)
 
     def set_state(self, state: str, verdict: str) -> None:
         """Say where the campaign stands (see `CampaignState`) and why, a sentence."""
         if state not in list(CampaignState):
             raise StoreError(f"{state!r} is not a state of a campaign")
-        with self._write() as tx:
+        with self._write("set-state") as tx:
             campaigns.set_state(tx, CampaignState(state), verdict)
 
     def request_stop(self, *, now: bool) -> None:
@@ -70,6 +75,8 @@ class Session:
             campaign_id = campaigns.campaign_id(connection)
             tx = Transaction(connection, campaign_id, None, utc_now())
             campaigns.request_stop(tx, StopMode.NOW if now else StopMode.DRAIN)
+            failpoint("store.request-stop.before")
+        failpoint("store.request-stop.after")
 
     def stop_requested(self) -> StopMode | None:
         """How the manager was asked to stop: drain, now, or None."""
@@ -78,15 +85,25 @@ class Session:
 
     def clear_stop(self) -> None:
         """Forget the request to stop."""
-        with self._write() as tx:
+        with self._write("clear-stop") as tx:
             campaigns.clear_stop(tx)
 
     def event(
         self, kind: str, severity: str, subject: str, data: Mapping[str, Any]
     ) -> None:
         """Write down that something happened; severity is info, warning or error."""
-        with self._write() as tx:
+        with self._write("event") as tx:
             tx.event(kind, subject, data, Severity(severity))
+
+    def directory(self) -> Path | None:
+        """The campaign's directory, if it has been recorded; it may be on another machine."""
+        with self.read() as connection:
+            return campaigns.directory(connection)
+
+    def record_directory(self, path: Path) -> None:
+        """Remember the campaign's directory, where the database does not tell it by its place."""
+        with self._write("record-directory") as tx:
+            campaigns.record_directory(tx, path)
 
     def acquire_lease(self, holder: str) -> Lease:
         """Become the one manager that may write; `LeaseHeld` if another one is alive."""
@@ -103,11 +120,14 @@ class Session:
         return self._lease
 
     @contextmanager
-    def _write(self) -> Iterator[Transaction]:
+    def _write(self, kind: str) -> Iterator[Transaction]:
+        """A write transaction of the manager; `kind` names it among the failpoints."""
         lease = self._held()
         with self.database.write() as connection:
             lease.check(connection)
             yield Transaction(connection, lease.campaign_id, lease.epoch, utc_now())
+            failpoint(f"store.{kind}.before")
+        failpoint(f"store.{kind}.after")
 
     def _forget_lease(self) -> None:
         self._lease = None

@@ -1,10 +1,12 @@
 """Snapshots: which labels a generation was trained on, for good."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, Select, and_, func, insert, literal, select
 
 from alflow.core.canonical import digest_of
 from alflow.core.errors import StoreError
-from alflow.store import labels
+from alflow.store import datasets, labels
 from alflow.store.codec import json_text
 from alflow.store.database import next_id
 from alflow.store.publishing import level_id
@@ -33,13 +35,13 @@ def close(tx: Transaction, seq: int, lot: str) -> tuple[int, str, dict[str, int]
     if latest is not None and seq <= latest:
         raise StoreError(f"snapshot d{seq} would come after d{latest}")
     _update_intervals(tx, seq, level_id(tx.connection, lot))
-    rows = sorted(_members(tx.connection, tx.campaign_id))
+    rows = members_at(tx.connection, tx.campaign_id, seq)
     counts: dict[str, int] = {
         role: sum(1 for row in rows if row[2] == role) for role in _TRAINED_ON
     }
     if not counts[Split.TRAIN]:
         raise StoreError(f"there is no label at level {lot!r} to train on")
-    digest = digest_of([list(row) for row in rows])
+    sha = digest(rows)
     snapshot_id = next_id(tx.connection, snapshot)
     values = {
         "id": snapshot_id,
@@ -47,23 +49,24 @@ def close(tx: Transaction, seq: int, lot: str) -> tuple[int, str, dict[str, int]
         "seq": seq,
         "n_train": counts[Split.TRAIN],
         "n_val": counts[Split.VAL],
-        "digest": digest,
+        "digest": sha,
         "rule_json": json_text({"level": lot, "splits": list(_TRAINED_ON)}),
         "created": tx.now,
     }
     tx.connection.execute(snapshot.insert(), values)
-    return snapshot_id, digest, counts
+    return snapshot_id, sha, counts
 
 
 def load(tx: Transaction, seq: int, lot: str, generation: int) -> Snapshot:
-    """A closed snapshot with its training labels."""
+    """A closed snapshot with its labels to train on."""
     row = tx.connection.execute(
         select(snapshot).where(
             snapshot.c.campaign_id == tx.campaign_id, snapshot.c.seq == seq
         )
     ).one()
-    items = labels.labelled(tx.connection, Split.TRAIN, lot, generation)
-    return Snapshot(seq, row.digest, row.n_train, row.n_val, tuple(items))
+    which = labels.Which(Split.TRAIN, lot, generation)
+    items = datasets.load(tx.connection, which)
+    return Snapshot(seq, row.digest, row.n_train, row.n_val, items)
 
 
 def _accepted(tx: Transaction, lot_id: int) -> Select[tuple[int, str]]:
@@ -103,15 +106,24 @@ def _update_intervals(tx: Transaction, seq: int, lot_id: int) -> None:
     tx.connection.execute(insert(snapshot_interval).from_select(columns, new))
 
 
-def _members(connection: Connection, campaign_id: int) -> list[tuple[str, str, str]]:
-    """(structure hash, label checksum, role) of the open intervals."""
+def members_at(
+    connection: Connection, campaign_id: int, seq: int
+) -> list[tuple[str, str, str]]:
+    """(structure hash, label checksum, role) of what is in snapshot `seq`."""
+    interval = snapshot_interval.c
     query = (
-        select(structure.c.hash, label.c.content_sha, snapshot_interval.c.role)
-        .join(label, label.c.id == snapshot_interval.c.label_id)
+        select(structure.c.hash, label.c.content_sha, interval.role)
+        .join(label, label.c.id == interval.label_id)
         .join(structure, structure.c.id == label.c.structure_id)
         .where(
-            snapshot_interval.c.campaign_id == campaign_id,
-            snapshot_interval.c.to_seq.is_(None),
+            interval.campaign_id == campaign_id,
+            interval.from_seq <= seq,
+            interval.to_seq.is_(None) | (interval.to_seq > seq),
         )
     )
     return [(row.hash, row.content_sha, row.role) for row in connection.execute(query)]
+
+
+def digest(members: Iterable[tuple[str, str, str]]) -> str:
+    """What names the content of a snapshot."""
+    return digest_of([list(row) for row in sorted(members)])

@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from alflow.core.batches import LabelledStructure
+from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.core.labels import Failure, Label
 from alflow.core.sampling import Selection
 from alflow.core.structures import Structure
 from alflow.core.tasks import AttemptRef, Outcome, TaskState
 from alflow.store import (
     blobs,
+    bulk,
+    curation,
+    datasets,
     digest,
     generations,
+    importing,
     labels,
     publishing,
     selection,
@@ -21,11 +25,13 @@ from alflow.store import (
 )
 from alflow.store.codec import Number
 from alflow.store.generations import TasksOfSnapshot
+from alflow.store.importing import ImportResult, ImportSource, NewLabelled
 from alflow.store.rows import (
     AttemptRow,
     NewStructure,
     NewTask,
     PredictionRow,
+    Quality,
     TaskRow,
     TrajectoryRow,
 )
@@ -60,7 +66,7 @@ class Store(Session):
         For label tasks a label id is reserved for each item (a structure's hash) that has none at
         this level yet. With `phase` the iterations of the tasks move to that phase.
         """
-        with self._write() as tx:
+        with self._write("publish") as tx:
             for number in sorted({new.iteration for new in tasks} if phase else ()):
                 tx.set_phase(number, phase or "")
             return publishing.publish(tx, tasks)
@@ -79,7 +85,7 @@ class Store(Session):
 
     def start_attempt(self, task_id: int) -> AttemptRef:
         """Lease a queued task to a new attempt, before it is handed to a worker."""
-        with self._write() as tx:
+        with self._write("start-attempt") as tx:
             return work.start_attempt(tx, task_id, self._held().holder)
 
     def open_attempts(self) -> list[AttemptRow]:
@@ -97,7 +103,7 @@ class Store(Session):
         Returns:
             False if the task is not leased by this attempt: the result is late and dropped.
         """
-        with self._write() as tx:
+        with self._write("finish-task") as tx:
             if not work.finish(tx, attempt, outcome):
                 return False
             publishing.publish(tx, extra_publish)
@@ -119,14 +125,14 @@ class Store(Session):
             charged: Whether the task is to blame.
             not_before: Earliest time to start again [s since 1970, UTC].
         """
-        with self._write() as tx:
+        with self._write("requeue") as tx:
             return work.requeue(
                 tx, attempt, failure, charged=charged, not_before=not_before
             )
 
     def fail_task(self, attempt: AttemptRef, failure: Failure) -> bool:
         """End a task for good, with its pending labels; False if it had ended already."""
-        with self._write() as tx:
+        with self._write("fail-task") as tx:
             return work.fail(tx, attempt, failure)
 
     def add_structures(
@@ -141,7 +147,7 @@ class Store(Session):
 
         A structure that is known already keeps its id, its group and its split.
         """
-        with self._write() as tx:
+        with self._write("add-structures") as tx:
             ids = structures.add(tx, items, iteration)
             publishing.publish(tx, publish)
             tx.set_phase(iteration, phase)
@@ -159,7 +165,7 @@ class Store(Session):
 
     def register_level(self, name: str, settings: Mapping[str, Any]) -> int:
         """The id of a level of theory; `CampaignChanged` if it is known with other settings."""
-        with self._write() as tx:
+        with self._write("register-level") as tx:
             return labels.register_level(tx, name, settings)
 
     def commit_items(
@@ -173,8 +179,28 @@ class Store(Session):
         Results of items that are not pending are ignored. A label that is malformed or not finite
         is written as a failure.
         """
-        with self._write() as tx:
+        with self._write("commit-items") as tx:
             return labels.commit(tx, attempt, results, program_version)
+
+    def import_labelled(
+        self, source: ImportSource, level: str, items: Sequence[NewLabelled]
+    ) -> ImportResult:
+        """Write labelled structures that come from a file; doing it twice is doing it once.
+
+        A label that contradicts a stored one is left out and reported.
+        """
+        with bulk.collector_paused(), self._write("import-labelled") as tx:
+            return importing.import_labelled(tx, source, level, items)
+
+    def set_quality(self, labels: Sequence[int], quality: Quality, reason: str) -> int:
+        """Say how far labels are trusted, only `ok` is trained on; how many that changes."""
+        with self._write("set-quality") as tx:
+            return curation.set_quality(tx, labels, quality, reason)
+
+    def supersede_label(self, number: int, new: Label, program: str, reason: str) -> int:
+        """Put another label in the place of a current one, which stays; the new one's id."""
+        with self._write("supersede-label") as tx:
+            return curation.supersede(tx, number, new, program, reason)
 
     def labelled(
         self,
@@ -193,13 +219,32 @@ class Store(Session):
             iteration: Only labels that were asked for in this iteration.
         """
         with self.read() as connection:
-            return labels.labelled(connection, split, lot, generation, iteration)
+            which = labels.Which(split, lot, generation, iteration)
+            return labels.labelled(connection, which)
+
+    def dataset(
+        self,
+        split: str | None,
+        lot: str,
+        *,
+        generation: int | None = None,
+        iteration: int | None = None,
+    ) -> Dataset:
+        """The same as `labelled`, as flat arrays and many times as fast; without label extras."""
+        with self.read() as connection:
+            which = labels.Which(split, lot, generation, iteration)
+            return datasets.load(connection, which)
+
+    def batch(self, label_ids: Sequence[int]) -> Dataset:
+        """The labels with these numbers and their structures, in the order asked for."""
+        with self.read() as connection:
+            return datasets.load_batch(connection, label_ids)
 
     def begin_iteration(
         self, number: int, phase: str, tasks: Sequence[NewTask] = ()
     ) -> bool:
         """Begin an iteration with its first tasks; False if it has begun already."""
-        with self._write() as tx:
+        with self._write("begin-iteration") as tx:
             return selection.begin_iteration(tx, number, phase, tasks)
 
     def end_iteration(self, number: int, stats: Mapping[str, Number | None]) -> bool:
@@ -207,7 +252,7 @@ class Store(Session):
 
         A statistic that is missing or not finite is left out.
         """
-        with self._write() as tx:
+        with self._write("end-iteration") as tx:
             return selection.end_iteration(tx, number, stats)
 
     def record_selection(
@@ -226,7 +271,7 @@ class Store(Session):
             False if the iteration has been decided about already.
         """
         place = (iteration, generation)
-        with self._write() as tx:
+        with self._write("record-selection") as tx:
             return selection.record(tx, place, trajectories, verdicts, tasks)
 
     def begin_generation(
@@ -253,7 +298,7 @@ class Store(Session):
             False if the generation exists already.
         """
         new = generations.NewGeneration(generation, iteration, lot, arch, parent)
-        with self._write() as tx:
+        with self._write("begin-generation") as tx:
             return generations.begin(tx, new, tasks)
 
     def finish_training(
@@ -271,7 +316,7 @@ class Store(Session):
         """
         content = blobs.prepare(self.database.path, weights, "application/safetensors")
         trained = generations.Trained(content, members, epochs)
-        with self._write() as tx:
+        with self._write("finish-training") as tx:
             return generations.finish_training(tx, attempt, outcome, trained)
 
     def add_predictions(
@@ -289,7 +334,7 @@ class Store(Session):
         Returns:
             False if the result is late and dropped.
         """
-        with self._write() as tx:
+        with self._write("add-predictions") as tx:
             return generations.add_predictions(tx, attempt, outcome, generation, rows)
 
     def weights(self, generation: int) -> bytes:
@@ -302,6 +347,11 @@ class Store(Session):
         """SHA-256 of the weights of a generation."""
         with self.read() as connection:
             return generations.weights_sha(connection, generation)
+
+    def blob(self, sha256: str) -> bytes:
+        """Content by its checksum, which is verified: the weights of some generation."""
+        with self.read() as connection:
+            return blobs.read(connection, self.database.path, sha256)
 
     def content_digest(self) -> str:
         """One checksum over what the campaign has found out, blind to how and when."""

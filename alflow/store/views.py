@@ -1,7 +1,6 @@
 """What the planner and the status line read: counts, in one short read transaction."""
 
-import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,18 +12,17 @@ from alflow.store.codec import AnyRow, from_json_text, nan_if_none
 from alflow.store.rows import CampaignState, EnsembleState, ItemState, Split
 from alflow.store.schema import (
     campaign,
-    campaign_structure,
     ensemble,
     ensemble_metric,
     event,
     iteration,
     iteration_stat,
-    label,
-    label_item,
+    label_count,
+    level_of_theory,
     manager_lease,
-    prediction,
     snapshot,
     task,
+    task_count,
 )
 from alflow.store.store import Store
 
@@ -181,7 +179,9 @@ def progress(store: Store) -> Progress:
         if connection.scalar(select(campaign.c.id).limit(1)) is None:
             return Progress.empty()
         row = campaigns.load(connection)
-        labels = _label_counts(connection)
+        primary = dict(row.config.get("label") or {}).get("primary")
+        labels = _label_counts(connection, primary)
+        asked = [count for count in labels if count[0] is not None]
         return Progress(
             state=str(row.state),
             stop_requested=campaigns.stop_requested(connection),
@@ -190,7 +190,7 @@ def progress(store: Store) -> Progress:
             labels={str(state): _total(labels, state=state) for state in ItemState},
             n_train=_total(labels, split=Split.TRAIN, state=ItemState.OK),
             n_test=_total(labels, split=Split.TEST, state=ItemState.OK),
-            n_requested=_total(labels) - _total(labels, split=Split.TEST),
+            n_requested=_total(asked) - _total(asked, split=Split.TEST),
         )
 
 
@@ -221,42 +221,40 @@ def status(store: Store) -> Status:
         )
 
 
-LabelCount = tuple[int, str, str, int]
-"""Iteration, split, state, number."""
+LabelCount = tuple[int | None, str, str, int]
+"""Iteration (None for imported labels), split, state, number."""
 
 
-def _label_counts(connection: Connection) -> list[LabelCount]:
+def _label_counts(connection: Connection, primary: str | None) -> list[LabelCount]:
+    """Labels that were asked for, and imported ones of the primary level."""
     query = (
         select(
             iteration.c.number,
-            campaign_structure.c.split,
-            label_item.c.state,
-            func.count().label("n"),
+            label_count.c.split,
+            label_count.c.state,
+            func.sum(label_count.c.n).label("n"),
         )
-        .select_from(label_item)
-        .join(task, task.c.id == label_item.c.task_id)
-        .join(iteration, iteration.c.id == task.c.iteration_id)
-        .join(
-            campaign_structure,
-            (campaign_structure.c.structure_id == label_item.c.structure_id)
-            & (campaign_structure.c.campaign_id == task.c.campaign_id),
-        )
-        .group_by(iteration.c.number, campaign_structure.c.split, label_item.c.state)
+        .join(level_of_theory, level_of_theory.c.id == label_count.c.lot_id)
+        .outerjoin(iteration, iteration.c.id == label_count.c.iteration_id)
+        .where(iteration.c.id.is_not(None) | (level_of_theory.c.name == primary))
+        .group_by(iteration.c.number, label_count.c.split, label_count.c.state)
     )
-    return [(r.number, r.split, r.state, r.n) for r in connection.execute(query)]
+    return [
+        (number, split, state, int(n))
+        for number, split, state, n in connection.execute(query)
+    ]
 
 
 def _total(
     counts: list[LabelCount],
     *,
-    number: int | None = None,
     split: str | None = None,
     state: str | None = None,
 ) -> int:
     return sum(
         n
-        for at, of_split, of_state, n in counts
-        if number in (None, at) and split in (None, of_split) and state in (None, of_state)
+        for _, of_split, of_state, n in counts
+        if split in (None, of_split) and state in (None, of_state)
     )
 
 
@@ -266,42 +264,45 @@ def _iterations(
     tasks = _task_counts(connection)
     stats = _stats(connection)
     rows = connection.execute(select(iteration).order_by(iteration.c.number)).all()
+    states: Counter[tuple[int | None, str]] = Counter()
+    for number, _, state, n in labels:
+        states[number, state] += n
     rounds = {row.id: _rounds(connection, row) for row in rows if row.ended is None}
     return tuple(
         IterationProgress(
             number=row.number,
             phase=row.phase,
             ended=row.ended is not None,
-            tasks=tasks[row.id],
+            tasks=tasks.get(row.id, {}),
             n_rounds=rounds.get(row.id, (0, 0))[0],
             n_flagged=rounds.get(row.id, (0, 0))[1]
             if row.n_flagged is None
             else row.n_flagged,
             n_candidates=row.n_candidates,
             n_selected=row.n_selected or 0,
-            n_pending=_total(labels, number=row.number, state=ItemState.PENDING),
-            n_labelled=_total(labels, number=row.number, state=ItemState.OK),
-            n_failed=_total(labels, number=row.number, state=ItemState.FAILED),
-            stats=stats[row.id],
+            n_pending=states[row.number, ItemState.PENDING],
+            n_labelled=states[row.number, ItemState.OK],
+            n_failed=states[row.number, ItemState.FAILED],
+            stats=stats.get(row.id, {}),
         )
         for row in rows
     )
 
 
 def _task_counts(connection: Connection) -> dict[int, dict[str, dict[str, int]]]:
-    columns = (task.c.iteration_id, task.c.kind, task.c.state)
-    counts: dict[int, dict[str, dict[str, int]]] = defaultdict(dict)
-    for row in connection.execute(
-        select(*columns, func.count().label("n")).group_by(*columns)
-    ):
-        counts[row.iteration_id].setdefault(row.kind, {})[row.state] = row.n
+    counts: dict[int, dict[str, dict[str, int]]] = {}
+    columns = (task_count.c.iteration_id, task_count.c.kind, task_count.c.state)
+    query = select(*columns, task_count.c.n).where(task_count.c.n > 0)
+    for iteration_id, kind, state, n in connection.execute(query):
+        counts.setdefault(iteration_id, {}).setdefault(kind, {})[state] = n
     return counts
 
 
 def _stats(connection: Connection) -> dict[int, dict[str, float]]:
-    stats: dict[int, dict[str, float]] = defaultdict(dict)
-    for row in connection.execute(select(iteration_stat)):
-        stats[row.iteration_id][row.name] = row.value
+    stats: dict[int, dict[str, float]] = {}
+    columns = (iteration_stat.c.iteration_id, iteration_stat.c.name, iteration_stat.c.value)
+    for iteration_id, name, value in connection.execute(select(*columns)):
+        stats.setdefault(iteration_id, {})[name] = value
     return stats
 
 
@@ -322,33 +323,23 @@ def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
     metrics: dict[int, dict[str, float]] = defaultdict(dict)
     for row in connection.execute(select(ensemble_metric)):
         metrics[row.ensemble_id][f"{row.split}.{row.name}"] = nan_if_none(row.value)
-    predicted = (
-        select(prediction.c.label_id)
-        .join(label, label.c.id == prediction.c.label_id)
-        .join(campaign_structure, campaign_structure.c.structure_id == label.c.structure_id)
-        .where(prediction.c.ensemble_id == ensemble.c.id)
-    )
-    is_test = campaign_structure.c.split == Split.TEST
     query = (
-        select(
-            ensemble.c.id,
-            ensemble.c.generation,
-            ensemble.c.state,
-            snapshot.c.n_train,
-            predicted.where(is_test).exists().label("has_test"),
-            predicted.where(~is_test).exists().label("has_new"),
-        )
+        select(ensemble.c.id, ensemble.c.generation, ensemble.c.state, snapshot.c.n_train)
         .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
         .order_by(ensemble.c.generation)
     )
+    asked = {
+        number: {name.partition(".")[0] for name in named}
+        for number, named in metrics.items()
+    }
     return tuple(
         GenerationProgress(
             number=row.generation,
             state=row.state,
             n_train=row.n_train,
             metrics=metrics[row.id],
-            has_test_predictions=bool(row.has_test),
-            has_new_predictions=bool(row.has_new),
+            has_test_predictions="test" in asked.get(row.id, ()),
+            has_new_predictions="new" in asked.get(row.id, ()),
         )
         for row in connection.execute(query)
     )
@@ -358,8 +349,9 @@ def _manager(connection: Connection) -> ManagerStatus:
     row = connection.execute(select(manager_lease)).one()
     if row.holder is None:
         return ManagerStatus(alive=False)
-    silent = max(0.0, time.time() - row.renewed)
-    return ManagerStatus(lease.is_alive(row), row.holder, row.host, row.pid, silent)
+    now = lease.clock(connection)
+    silent = max(0.0, now - row.renewed)
+    return ManagerStatus(lease.is_alive(row, now), row.holder, row.host, row.pid, silent)
 
 
 def _events(connection: Connection) -> list[dict[str, Any]]:

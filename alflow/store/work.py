@@ -2,15 +2,17 @@
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from alflow.core.canonical import sha256_hex
 from alflow.core.errors import StoreError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.tasks import AttemptRef, Outcome, TaskSpec, TaskState
-from alflow.store.codec import AnyRow, from_json_text, lossy_json_text
+from alflow.store import counting
+from alflow.store.codec import AnyRow, from_json_text, hashes_from, lossy_json_text
 from alflow.store.database import next_id
 from alflow.store.rows import (
     AttemptRow,
@@ -21,6 +23,7 @@ from alflow.store.rows import (
 )
 from alflow.store.schema import (
     attempt,
+    campaign_structure,
     environment,
     iteration,
     label_item,
@@ -85,6 +88,7 @@ def start_attempt(tx: Transaction, task_id: int, owner: str) -> AttemptRef:
         "owner": owner,
     }
     tx.connection.execute(task.update().where(task.c.id == task_id), leased)
+    counting.move_task(tx, task_id, TaskState.QUEUED, TaskState.LEASED)
     return ref
 
 
@@ -143,6 +147,7 @@ def requeue(
     if charged:
         values["charged"] = task.c.charged + 1
     tx.connection.execute(task.update().where(task.c.id == ref.task_id).values(values))
+    counting.move_task(tx, ref.task_id, TaskState.LEASED, TaskState.QUEUED)
     subject, data = (
         f"t-{ref.task_id}",
         {"attempt": ref.number, "failure": str(failure.kind)},
@@ -183,10 +188,12 @@ def is_current(tx: Transaction, ref: AttemptRef) -> bool:
 
 def fail_pending(tx: Transaction, task_id: int, failure: Failure) -> None:
     """Labels that were asked of a task and have not come will not come."""
+    is_pending = (label_item.c.task_id == task_id) & (
+        label_item.c.state == ItemState.PENDING
+    )
+    _count_failed(tx, is_pending)
     tx.connection.execute(
-        label_item.update().where(
-            label_item.c.task_id == task_id, label_item.c.state == ItemState.PENDING
-        ),
+        label_item.update().where(is_pending),
         {
             "state": ItemState.FAILED,
             "failure_kind": failure.kind,
@@ -194,6 +201,24 @@ def fail_pending(tx: Transaction, task_id: int, failure: Failure) -> None:
             "details_json": lossy_json_text(dict(failure.details)),
         },
     )
+
+
+def _count_failed(tx: Transaction, is_pending: ColumnElement[bool]) -> None:
+    columns = (task.c.iteration_id, label_item.c.lot_id, campaign_structure.c.split)
+    query = (
+        select(*columns, func.count())
+        .select_from(
+            label_item.join(task, task.c.id == label_item.c.task_id).join(
+                campaign_structure,
+                campaign_structure.c.structure_id == label_item.c.structure_id,
+            )
+        )
+        .where(is_pending)
+        .group_by(*columns)
+    )
+    for iteration_id, lot_id, split, n in tx.connection.execute(query).all():
+        ended = {(split, ItemState.FAILED): n}
+        counting.move_labels(tx, (iteration_id, lot_id), ended)
 
 
 def _fail_attempt(
@@ -225,6 +250,7 @@ def _end_task(
         task.update().where(task.c.id == ref.task_id),
         {"state": state, "ended": tx.now, "outcome_json": outcome},
     )
+    counting.move_task(tx, ref.task_id, TaskState.LEASED, state)
 
 
 def _environment_id(tx: Transaction, values: Mapping[str, Any]) -> int | None:
@@ -277,10 +303,11 @@ def _tasks(condition: ColumnElement[bool]) -> Any:
 
 
 def _task_row(row: AnyRow) -> TaskRow:
+    spec = TaskSpec.from_json(from_json_text(row.spec_json))
     outcome = from_json_text(row.outcome_json)
     return TaskRow(
         row.id,
-        TaskSpec.from_json(from_json_text(row.spec_json)),
+        replace(spec, items=hashes_from(row.item_hashes)),
         row.iteration_number,
         TaskState(row.state),
         row.priority,

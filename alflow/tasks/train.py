@@ -22,7 +22,7 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any] | Failure:
     settings = registry.find("trainers", train["kind"]).model_validate(train)
     trainer: Trainer = settings.create(model_settings)
     initial = context.blob(spec.inputs["initial"]) if "initial" in spec.inputs else None
-    data = unpack_dataset(context.blob(spec.inputs["dataset"]))
+    data = unpack_dataset(context.mapped(spec.inputs["dataset"]), is_verified=True)
     result = trainer.train(data, spec.seed, initial, context.progress)
     if isinstance(result, Failure):
         return result

@@ -23,7 +23,7 @@ from alflow.training.evaluate import Prediction, predict
 
 def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     """Predict, compare, and report both."""
-    items = unpack_dataset(context.blob(spec.inputs["dataset"]))
+    items = unpack_dataset(context.mapped(spec.inputs["dataset"]), is_verified=True)
     potential = load_potential(context.blob(spec.inputs["weights"]))
     predictions = predict(potential, [item.structure for item in items])
     context.output("predictions", write_arrays(_arrays(items, predictions)))

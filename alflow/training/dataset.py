@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alflow.core.batches import LabelledStructure
-from alflow.core.structures import Structure
+from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.models.ani.descriptor import AniDescriptor
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch
@@ -93,33 +92,30 @@ class TrainingSet:
             dtype: Floating-point type of everything kept.
             jacobian_budget_MB: Memory for derivatives of descriptors [MB].
         """
-        self._structures = [item.structure for item in data]
+        flat = self._data = Dataset.of(data)
         self._descriptor = descriptor
         self._dtype = dtype
-        self.n_atoms = torch.tensor([s.n_atoms for s in self._structures])
+        self.n_atoms = torch.tensor(flat.n_atoms)
         self._starts = torch.cumsum(self.n_atoms, 0) - self.n_atoms
-        numbers = np.concatenate([s.numbers for s in self._structures]).astype(np.int64)
-        self.species_idx = descriptor.species(torch.from_numpy(numbers))
+        numbers = torch.from_numpy(flat.numbers.astype(np.int64))
+        self.species_idx = descriptor.species(numbers)
         self.compositions = _compositions(
             self.species_idx, self.n_atoms, len(descriptor.elements)
         )
-        self.has_forces = torch.tensor([item.label.forces is not None for item in data])
-        forces = [
-            np.zeros((item.structure.n_atoms, 3))
-            if item.label.forces is None
-            else item.label.forces
-            for item in data
-        ]
-        self.mean_square_force = torch.tensor([np.mean(f**2) for f in forces], dtype=dtype)
-        self._forces = torch.from_numpy(np.concatenate(forces)).to(dtype)
-        self._total = np.array([item.label.energy for item in data], np.float64)
-        self._energies = torch.zeros(len(data), dtype=dtype)
+        self.has_forces = torch.tensor(flat.has_forces)
+        has_forces = np.repeat(flat.has_forces, flat.n_atoms)[:, None]
+        forces = np.where(has_forces, flat.forces, 0.0)
+        parts = np.split(forces, flat.starts[1:])
+        self.mean_square_force = torch.tensor([np.mean(f**2) for f in parts], dtype=dtype)
+        self._forces = torch.from_numpy(forces).to(dtype)
+        self._total = flat.energy
+        self._energies = torch.zeros(len(flat), dtype=dtype)
         self._jacobians: dict[int, Float[Tensor, "rows columns"]] = {}
         self.features = self._describe(jacobian_budget_MB * BYTES_PER_MB)
 
     def __len__(self) -> int:
         """Number of structures."""
-        return len(self._structures)
+        return len(self._data)
 
     @property
     def total_energies(self) -> Float[np.ndarray, " structures"]:
@@ -223,7 +219,7 @@ class TrainingSet:
     def _features_and_jacobians(
         self, members: list[int]
     ) -> list[tuple[Float[Tensor, "atoms features"], Float[Tensor, "rows columns"]]]:
-        structures: list[Structure] = [self._structures[k] for k in members]
+        structures = [self._data.structure(k) for k in members]
         batch = Batch.from_structures(structures, dtype=torch.float64)
         pairs = neighbour_pairs(batch, self._descriptor.cutoff_A)
         described = self._descriptor.features_and_jacobian(batch, pairs)

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from alflow.core.batches import LabelledStructure, pack_dataset
+from alflow.core.batches import pack_dataset
 from alflow.core.canonical import sha256_hex
+from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.seeds import child_seed
@@ -80,6 +81,7 @@ class StackedTrainer:
         Raises:
             SettingsError: If the data cannot be trained on, or `initial` does not fit.
         """
+        data = Dataset.of(data)
         check_data(data, needs_energies=self._settings.energy_weight > 0)
         ensemble, is_warm = self._starting_point(data, seed, initial)
         dtype = next(ensemble.networks.parameters()).dtype
@@ -109,9 +111,9 @@ class StackedTrainer:
         )
 
     def _starting_point(
-        self, data: Sequence[LabelledStructure], seed: int, initial: bytes | None
+        self, data: Dataset, seed: int, initial: bytes | None
     ) -> tuple[AniEnsemble, bool]:
-        elements = sorted({int(z) for item in data for z in item.structure.numbers})
+        elements = np.unique(data.numbers).tolist()
         if initial is None or not self._settings.warm_start:
             return self._model.create(elements, seed), False
         parent = AniEnsemble.from_bytes(initial)
@@ -146,16 +148,16 @@ def check_data(data: Sequence[LabelledStructure], *, needs_energies: bool) -> No
             f"there are {len(data)} labelled structures to train on; at least {MIN_STRUCTURES} "
             "are needed, so that each member can hold something out"
         )
-    for k, item in enumerate(data):
-        forces = item.label.forces
-        if not np.isfinite(item.label.energy) or not (
-            forces is None or bool(np.isfinite(forces).all())
-        ):
-            raise SettingsError(
-                f"label {item.label_id or k} ({item.structure.formula}) is not finite",
-                code="AL110",
-            )
-    if not needs_energies and all(item.label.forces is None for item in data):
+    flat = Dataset.of(data)
+    is_bad = np.repeat(flat.has_forces, flat.n_atoms) & ~np.isfinite(flat.forces).all(1)
+    is_wrong = ~np.isfinite(flat.energy)
+    is_wrong[np.repeat(np.arange(len(flat)), flat.n_atoms)[is_bad]] = True
+    for k in np.flatnonzero(is_wrong).tolist():
+        raise SettingsError(
+            f"label {flat[k].label_id or k} ({flat[k].structure.formula}) is not finite",
+            code="AL110",
+        )
+    if not needs_energies and not flat.has_forces.any():
         raise SettingsError(
             "energy_weight is 0 and no label has forces: nothing to train on"
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from alflow.core.batches import LabelledStructure
+from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.core.seeds import child_seed
 
 
@@ -35,7 +35,7 @@ def holdout_masks(
         True where a member must not train, (members, structures).
     """
     masks = np.zeros((n_members, len(data)), bool)
-    names = np.array(_group_names(data))
+    names = np.array(_group_names(Dataset.of(data)))
     order = sorted(
         set(names), key=lambda name: (child_seed(split_seed, "order", name), name)
     )
@@ -51,11 +51,12 @@ def holdout_masks(
     return masks
 
 
-def _group_names(data: Sequence[LabelledStructure]) -> list[str]:
-    sizes = Counter(item.group for item in data)
+def _group_names(data: Dataset) -> list[str]:
+    groups = data.group_names()
+    sizes = Counter(groups)
     return [
-        item.group
-        if item.group and 2 * sizes[item.group] <= len(data)
-        else f"{item.group}/{item.structure.hash}"
-        for item in data
+        group
+        if group and 2 * sizes[group] <= len(data)
+        else f"{group}/{data.structure(k).hash}"
+        for k, group in enumerate(groups)
     ]

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from ase.io import read
 
-from alflow.cli.export import atoms_of
 from alflow.core.batches import LabelledStructure
+from alflow.core.canonical import path_sha256
 from alflow.core.labels import Label
 from alflow.core.structures import Structure
 from alflow.store import open_store
+from alflow.store.interchange import ExportedFrame, ReadOptions, read_file
+from alflow.store.interchange.extxyz import labelled_atoms
 
 
 def test_structures_go_through_extxyz_unchanged(alflow, database, tmp_path):
@@ -30,6 +32,47 @@ def test_structures_go_through_extxyz_unchanged(alflow, database, tmp_path):
     assert f"sha256 {digest}" in result.out
 
 
+@pytest.mark.parametrize(
+    "name", ["all.db", "all.json", "all.h5", "all.deepmd", "all.parquet"]
+)
+def test_every_format_keeps_every_bit_and_prints_its_checksum(
+    alflow, database, tmp_path, name
+):
+    result = alflow("export", "structures", "--db", database, "-o", name)
+    assert result.code == 0
+    assert f"sha256 {path_sha256(tmp_path / name)}" in result.out
+    frames, _ = read_file(tmp_path / name, ReadOptions())
+    with open_store(database, read_only=True) as store:
+        stored = {i.structure.hash: i for i in store.labelled(None, "dft")}
+    assert {frame.structure().hash for frame in frames} == set(stored)
+    for frame in frames:
+        label = stored[frame.structure().hash].label
+        assert frame.energy == label.energy
+        assert np.array_equal(frame.forces, label.forces)
+        assert frame.level == "dft"
+    assert alflow("export", "structures", "--db", database, "-o", name).code == 0
+    assert not list(tmp_path.glob(".part*"))
+
+
+def test_a_format_is_named_where_the_suffix_does_not_tell(alflow, database, tmp_path):
+    refused = alflow("export", "structures", "-o", "all.dat")
+    assert (refused.code, "--format extxyz|" in refused.err) == (2, True)
+    assert alflow("export", "structures", "-o", "x.dat", "--format", "hdf5").code == 0
+    assert "did you mean 'hdf5'" in alflow("export", "structures", "--format", "hdf").err
+
+
+def test_nothing_that_is_something_else_is_replaced(alflow, database, tmp_path):
+    before = database.read_bytes()
+    refused = alflow("export", "structures", "--db", database, "-o", "water.db")
+    assert (refused.code, "is a campaign's database" in refused.err) == (2, True)
+    assert database.read_bytes() == before
+    (tmp_path / "home.deepmd").mkdir()
+    (tmp_path / "home.deepmd" / "thesis.tex").write_text("x")
+    refused = alflow("export", "structures", "--db", database, "-o", "home.deepmd")
+    assert (refused.code, "holds other things" in refused.err) == (2, True)
+    assert (tmp_path / "home.deepmd" / "thesis.tex").exists()
+
+
 def test_one_split(alflow, database, tmp_path):
     alflow("export", "structures", "--split", "test", "--generation", "0")
     assert alflow("export", "structures", "--split", "test").code == 0
@@ -41,9 +84,8 @@ def test_periodic_structures_keep_cell_and_stress():
         np.array([13], np.uint8), np.zeros((1, 3)), np.eye(3) * 4.05, np.ones(3, bool)
     )
     stress = np.arange(6.0)
-    atoms = atoms_of(
-        LabelledStructure(structure, Label(-3.4, None, stress)), "gupta", "val"
-    )
+    item = LabelledStructure(structure, Label(-3.4, None, stress))
+    atoms = labelled_atoms(ExportedFrame(item, "gupta", "val"))
     assert atoms.pbc.all()
     assert np.array_equal(atoms.info["REF_stress"], stress)
     assert "REF_forces" not in atoms.arrays

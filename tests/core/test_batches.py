@@ -60,7 +60,7 @@ def test_datasets_round_trip_and_keep_what_is_missing():
             original.group,
             original.source,
         )
-    assert unpack_dataset(pack_dataset([])) == []
+    assert list(unpack_dataset(pack_dataset([]))) == []
 
 
 @pytest.mark.parametrize(

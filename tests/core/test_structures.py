@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alflow.core.errors import SettingsError
-from alflow.core.structures import GEOMETRY_STEP_A, Structure, _check_shapes, snap
+from alflow.core.structures import (
+    GEOMETRY_STEP_A,
+    Structure,
+    _check_shapes,
+    formulas_of,
+    hashes_of,
+    snap,
+)
 
 coordinates = st.floats(-50, 50, allow_nan=False)
 
@@ -57,6 +64,40 @@ def test_a_cell_without_periodicity_does_not_count():
 
 def test_the_hash_is_the_same_for_ever():
     assert _water().hash.startswith("8a341a49f01f952d")
+
+
+def test_many_hashes_and_formulas_at_once_are_those_of_each():
+    elements = ([1, 5, 8], [6, 1, 17], [35, 1], [6, 5], [47, 6, 1])
+    cases = [(numbers, pbc) for numbers in elements for pbc in np.ndindex(2, 2, 2)]
+
+    def made():
+        rng = np.random.default_rng(5)
+        return [
+            Structure(
+                rng.choice(np.array(numbers, np.uint8), size),
+                rng.normal(size=(size, 3)),
+                5 * np.eye(3) + rng.normal(size=(3, 3)),
+                np.array(pbc, bool),
+                charge=size,
+            )
+            for size, (numbers, pbc) in enumerate(10 * cases, 1)
+        ]
+
+    one_by_one, together = made(), made()
+    together[3].hash  # noqa: B018 # one that is known already
+    assert hashes_of(together) == [one.hash for one in one_by_one]
+    assert formulas_of(together) == [one.formula for one in one_by_one]
+    assert hashes_of([]) == formulas_of([]) == []
+
+
+def test_hydrogen_comes_second_only_beside_carbon():
+    def formula(*numbers):
+        positions = np.arange(3.0 * len(numbers)).reshape(-1, 3)
+        return Structure(np.array(numbers, np.uint8), positions).formula
+
+    assert formula(35, 1) == "BrH"
+    assert formula(35, 1, 6, 1) == "CH2Br"
+    assert formula(6) == "C"
 
 
 def test_arrays_are_read_only():

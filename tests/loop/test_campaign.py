@@ -227,6 +227,28 @@ def test_some_failed_labels_are_left_out(database, monkeypatch):
     assert all(item.structure.n_atoms != 8 for item in used)
 
 
+class _Killed(Exception):
+    """Ends a manager in the middle of its work, without any cleaning up."""
+
+
+class _Doomed(InlineExecutor):
+    """Takes the manager along before anything is started."""
+
+    def wait(self, timeout_s):
+        raise _Killed
+
+
+def test_managers_that_die_with_a_full_queue_use_no_task_up(database):
+    for _ in range(12):
+        with run_campaign(database, _settings(max_iterations=0)) as campaign:
+            executor = _Doomed(campaign.files)
+            with pytest.raises(_Killed):
+                Manager(campaign, executor, lambda _: None).run()
+    with resume_campaign(database) as campaign:
+        assert _run(campaign)[0] is Ending.DECIDED
+        assert progress(campaign.store).state == "finished"
+
+
 class _Hasty(InlineExecutor):
     """Runs label tasks only when `rush` is called."""
 

@@ -1,11 +1,13 @@
-"""A store with a campaign, and a small world to put into it."""
+"""A store with a campaign, and a small world to put into it, on each kind of database."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from alflow.core.labels import Label
 from alflow.core.sampling import (
@@ -61,9 +63,12 @@ def label_of(structure: Structure) -> Label:
 
 @dataclass
 class World:
-    """A store with its lease, and steps of a small campaign."""
+    """A store with its lease, and steps of a small campaign.
 
-    path: Path
+    `url` opens the store again; on SQLite it is the path of the file.
+    """
+
+    url: str | Path
     store: Store
     lease: Lease
     train: list[Structure] = field(default_factory=lambda: [water(k) for k in range(6)])
@@ -73,6 +78,12 @@ class World:
     frames: list[Structure] = field(
         default_factory=lambda: [water(50 + k) for k in range(4)]
     )
+
+    @property
+    def path(self) -> Path:
+        """The file; for tests of SQLite only."""
+        assert isinstance(self.url, Path), "use the fixture sqlite_world"
+        return self.url
 
     def task(self, kind: str, name: str, iteration: int = 0, **more) -> NewTask:
         spec = TaskSpec(kind, f"{kind}/{name}", 7, more.pop("settings", {}), {}, **more)
@@ -202,23 +213,65 @@ class World:
         self.train_generation(1)
 
 
-def make_world(path: Path) -> World:
-    store = open_store(path, create=True)
+def world_at(url: str | Path) -> World:
+    store = open_store(url, create=True)
     store.create_campaign("water", {"seed": 5, "nested": {"a": [1, 2]}}, 5)
-    return World(path, store, store.acquire_lease("tester"))
+    return World(url, store, store.acquire_lease("tester"))
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = make_world(tmp_path / "water.db")
+def new_url(request, backend: str, tmp_path_factory) -> Callable[[], str | Path]:
+    """Makes places for one more store each; on a server they hold an empty store already."""
+    if backend == "postgres":
+        return request.getfixturevalue("new_postgres_store")
+    return lambda: tmp_path_factory.mktemp("world") / "water.db"
+
+
+@pytest.fixture
+def new_world(new_url: Callable[[], str | Path]) -> Iterator[Callable[[], World]]:
+    """Makes worlds, and closes them in the end."""
+    made: list[World] = []
+
+    def new() -> World:
+        made.append(world_at(new_url()))
+        return made[-1]
+
+    yield new
+    for world in made:
+        world.store.close()
+
+
+@pytest.fixture
+def world(new_world: Callable[[], World]) -> World:
+    return new_world()
+
+
+@pytest.fixture
+def sqlite_world(tmp_path: Path) -> Iterator[World]:
+    made = world_at(tmp_path / "water.db")
     yield made
     made.store.close()
 
 
 @pytest.fixture
-def new_world():
-    """Makes more worlds, by path."""
-    return make_world
+def postgres_world(new_postgres_store: Callable[[], str]) -> Iterator[World]:
+    made = world_at(new_postgres_store())
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def make_world() -> Iterator[Callable[[str | Path], World]]:
+    """Makes a world at a path or URL, and closes it in the end."""
+    made: list[World] = []
+
+    def new(url: str | Path) -> World:
+        made.append(world_at(url))
+        return made[-1]
+
+    yield new
+    for world in made:
+        world.store.close()
 
 
 @pytest.fixture
@@ -234,3 +287,46 @@ def make_crystal():
 @pytest.fixture
 def make_water():
     return water
+
+
+def _of_file(connection):
+    """What a SQLite database is made of, whatever the order of constraints."""
+    query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alflow_schema%'"
+    found = {}
+    for name, sql in connection.execute(text(query)):
+        if sql is not None:
+            columns, *_ = sql.split("CONSTRAINT")
+            parts = [columns, *sorted(re.split(r",\s*(?=CONSTRAINT)", sql[len(columns) :]))]
+            words = re.sub(r"[\s,()]+|STRICT|WITHOUT ROWID", " ", " ".join(parts)).split()
+            found[name] = [*words, "WITHOUT ROWID" in sql]
+    return found
+
+
+_CATALOGUES = (
+    (
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace"
+    ),
+    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    (
+        "SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name "
+        "FROM information_schema.columns WHERE table_schema = 'public'"
+    ),
+)
+
+
+def _of_server(connection):
+    """What a PostgreSQL database is made of."""
+    rows = [tuple(row) for query in _CATALOGUES for row in connection.execute(text(query))]
+    return sorted(repr(row) for row in rows if not row[0].startswith("alflow_schema"))
+
+
+@pytest.fixture
+def describe():
+    """What a database is made of, to be compared with that of another one."""
+
+    def described(connection):
+        is_server = connection.dialect.name == "postgresql"
+        return _of_server(connection) if is_server else _of_file(connection)
+
+    return described

@@ -96,7 +96,7 @@ def test_attempts_of_an_earlier_manager_are_adopted(world):
     world.bootstrap()
     ref = world.attempt("label")
     world.store.close()
-    with open_store(world.path) as store, store.acquire_lease("next"):
+    with open_store(world.url) as store, store.acquire_lease("next"):
         (found,) = store.open_attempts()
         assert (found.ref, found.epoch) == (ref, 1)
         assert store.finish_task(ref, Outcome())
@@ -138,7 +138,7 @@ def test_the_content_digest_does_not_see_the_order(
 ):
     digests = set()
     for sequence, lost in ((range(4), set()), (order, crashes)):
-        world = new_world(tmp_path_factory.mktemp("world") / "water.db")
+        world = new_world()
         world.bootstrap()
         assert finish_in_order(world, sequence, lost, make_label) == {}
         world.train_generation(0)

@@ -9,6 +9,7 @@ import pytest
 
 from alflow.core.errors import NotAnAlflowStore, SchemaMismatch, StoreError
 from alflow.store import open_store
+from alflow.store.database import PAGE_SIZE
 from alflow.store.filesystem import network_filesystem
 
 
@@ -101,81 +102,87 @@ def rewrite(path, sql, *values):
         connection.commit()
 
 
-def test_a_newer_store_is_refused(world):
-    world.store.close()
-    rewrite(world.path, "UPDATE alflow_schema SET version_num = '0999'")
-    rewrite(world.path, "UPDATE store_meta SET value = '9.9' WHERE key = 'created_by'")
+def test_a_newer_store_is_refused(sqlite_world):
+    sqlite_world.store.close()
+    rewrite(sqlite_world.path, "UPDATE alflow_schema SET version_num = '0999'")
+    rewrite(
+        sqlite_world.path, "UPDATE store_meta SET value = '9.9' WHERE key = 'created_by'"
+    )
     with pytest.raises(SchemaMismatch, match=r"schema 0999, written by alflow 9\.9"):
-        open_store(world.path)
-    with open_store(world.path, read_only=True) as store:
+        open_store(sqlite_world.path)
+    with open_store(sqlite_world.path, read_only=True) as store:
         assert store.campaign().name == "water"
-    rewrite(world.path, "UPDATE store_meta SET value = '0500' WHERE key LIKE 'min_%'")
+    rewrite(
+        sqlite_world.path, "UPDATE store_meta SET value = '0500' WHERE key LIKE 'min_%'"
+    )
     with pytest.raises(SchemaMismatch, match="upgrade alflow"):
-        open_store(world.path, read_only=True)
+        open_store(sqlite_world.path, read_only=True)
 
 
-def test_another_hash_scheme_is_refused(world):
-    world.store.close()
-    rewrite(world.path, "UPDATE store_meta SET value = 'v0' WHERE key = 'hash_scheme'")
+def test_another_hash_scheme_is_refused(sqlite_world):
+    sqlite_world.store.close()
+    rewrite(
+        sqlite_world.path, "UPDATE store_meta SET value = 'v0' WHERE key = 'hash_scheme'"
+    )
     with pytest.raises(SchemaMismatch, match="names structures by 'v0'"):
-        open_store(world.path)
+        open_store(sqlite_world.path)
 
 
-def test_our_file_without_our_tables(world):
-    world.store.close()
-    rewrite(world.path, "DROP TABLE alflow_schema")
+def test_our_file_without_our_tables(sqlite_world):
+    sqlite_world.store.close()
+    rewrite(sqlite_world.path, "DROP TABLE alflow_schema")
     with pytest.raises(NotAnAlflowStore, match="is not an alflow store"):
-        open_store(world.path, create=True)
+        open_store(sqlite_world.path, create=True)
 
 
-def test_an_older_store_is_migrated_by_a_writer_only(world, monkeypatch):
-    world.store.close()
+def test_an_older_store_is_migrated_by_a_writer_only(sqlite_world, monkeypatch):
+    sqlite_world.store.close()
     monkeypatch.setattr("alflow.store.migrations.REVISIONS", ("0001", "0002"))
     with pytest.raises(SchemaMismatch, match="older than this alflow"):
-        open_store(world.path, read_only=True)
+        open_store(sqlite_world.path, read_only=True)
     done = []
     monkeypatch.setattr("alflow.store.migrations.upgrade", done.append)
-    open_store(world.path).close()
+    open_store(sqlite_world.path).close()
     assert len(done) == 1
 
 
-def test_a_damaged_store_is_told(world):
-    world.whole()
-    world.store.close()
-    content = bytearray(world.path.read_bytes())
+def test_a_damaged_store_is_told(sqlite_world):
+    sqlite_world.whole()
+    sqlite_world.store.close()
+    content = bytearray(sqlite_world.path.read_bytes())
     content[100:] = bytes(len(content) - 100)
-    world.path.write_bytes(content)
+    sqlite_world.path.write_bytes(content)
     with pytest.raises(StoreError, match=r"damaged|not an alflow store"):
-        open_store(world.path)
+        open_store(sqlite_world.path)
 
 
-def test_a_damaged_page_is_told(world):
-    world.whole()
-    world.store.close()
-    content = bytearray(world.path.read_bytes())
-    for start in range(16384, len(content), 16384):
+def test_a_damaged_page_is_told(sqlite_world):
+    sqlite_world.whole()
+    sqlite_world.store.close()
+    content = bytearray(sqlite_world.path.read_bytes())
+    for start in range(PAGE_SIZE, len(content), PAGE_SIZE):
         content[start : start + 64] = b"\xff" * 64
-    world.path.write_bytes(content)
+    sqlite_world.path.write_bytes(content)
     with (
         pytest.raises(StoreError, match="damaged"),
-        open_store(world.path, read_only=True) as store,
+        open_store(sqlite_world.path, read_only=True) as store,
     ):
         store.content_digest()
 
 
-def test_a_read_only_store_writes_nothing(world):
-    world.bootstrap()
-    with open_store(world.path, read_only=True) as store:
-        assert len(store.structures([world.train[0].hash])) == 1
+def test_a_read_only_store_writes_nothing(sqlite_world):
+    sqlite_world.bootstrap()
+    with open_store(sqlite_world.path, read_only=True) as store:
+        assert len(store.structures([sqlite_world.train[0].hash])) == 1
         with pytest.raises(StoreError, match="opened for reading only"):
             store.request_stop(now=True)
         with pytest.raises(StoreError, match="reading only"):
             store.acquire_lease("me")
-    assert world.store.stop_requested() is None
+    assert sqlite_world.store.stop_requested() is None
 
 
-def test_no_permission_is_told(world, monkeypatch):
-    world.store.close()
+def test_no_permission_is_told(sqlite_world, monkeypatch):
+    sqlite_world.store.close()
     real = os.access
 
     def deny(mode, what):
@@ -183,17 +190,17 @@ def test_no_permission_is_told(world, monkeypatch):
             False if (path == what and asked & mode) else real(path, asked)
         )
 
-    monkeypatch.setattr("os.access", deny(os.W_OK, world.path.parent))
+    monkeypatch.setattr("os.access", deny(os.W_OK, sqlite_world.path.parent))
     with pytest.raises(StoreError, match=r"directory .* is not writable") as caught:
-        open_store(world.path)
+        open_store(sqlite_world.path)
     assert caught.value.code == "AL103"
-    monkeypatch.setattr("os.access", deny(os.W_OK, world.path))
+    monkeypatch.setattr("os.access", deny(os.W_OK, sqlite_world.path))
     with pytest.raises(StoreError, match=r"water\.db is not writable"):
-        open_store(world.path)
-    open_store(world.path, read_only=True).close()
-    monkeypatch.setattr("os.access", deny(os.R_OK, world.path))
+        open_store(sqlite_world.path)
+    open_store(sqlite_world.path, read_only=True).close()
+    monkeypatch.setattr("os.access", deny(os.R_OK, sqlite_world.path))
     with pytest.raises(StoreError, match="no permission"):
-        open_store(world.path, read_only=True)
+        open_store(sqlite_world.path, read_only=True)
 
 
 def test_creation_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -254,9 +261,9 @@ def test_network_file_systems_are_recognised(tmp_path, folder, kind):
     assert network_filesystem(tmp_path.__class__(folder), tmp_path / "none") is None
 
 
-def test_a_store_on_a_network_is_read_but_not_written(world, monkeypatch):
-    world.store.close()
+def test_a_store_on_a_network_is_read_but_not_written(sqlite_world, monkeypatch):
+    sqlite_world.store.close()
     monkeypatch.setattr("alflow.store.opening.network_filesystem", lambda _folder: "nfs4")
     with pytest.raises(StoreError, match=r"network file system \(nfs4\)"):
-        open_store(world.path)
-    open_store(world.path, read_only=True).close()
+        open_store(sqlite_world.path)
+    open_store(sqlite_world.path, read_only=True).close()

@@ -117,7 +117,7 @@ class LabelMachine(RuleBasedStateMachine):
     def start(self):
         cls = type(self)
         cls.count += 1
-        self.world = cls.make_world(cls.folder / f"{cls.count}.db")
+        self.world = cls.make_world()
         self.world.store.register_level("dft", {})
         self.world.store.begin_iteration(0, "build")
         self.n_structures = 0
@@ -174,7 +174,7 @@ class LabelMachine(RuleBasedStateMachine):
     @rule()
     def take_over(self):
         self.world.store.close()
-        self.world.store = open_store(self.world.path)
+        self.world.store = open_store(self.world.url)
         self.world.store.acquire_lease("next")
 
     def is_pending(self, name):

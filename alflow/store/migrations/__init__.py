@@ -10,6 +10,9 @@ REVISIONS = ("0001",)
 MIN_READER = "0001"
 """The oldest revision whose readers can still read what the newest writes."""
 
+SCRIPTS = "alflow.store:migrations"
+"""Where Alembic finds the changes; tests bring their own."""
+
 VERSION_TABLE = "alflow_schema"
 """Alembic's table, under a name of our own: a database may be shared with another program."""
 
@@ -34,7 +37,7 @@ def upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x616C666C})
     config = Config()
-    config.set_main_option("script_location", "alflow.store:migrations")
+    config.set_main_option("script_location", SCRIPTS.replace("%", "%%"))
     config.attributes["connection"] = connection
     with _one_at_a_time:
-        command.upgrade(config, "head")
+        command.upgrade(config, REVISIONS[-1])

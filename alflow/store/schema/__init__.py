@@ -12,6 +12,7 @@ from alflow.store.schema.campaign import (
 )
 from alflow.store.schema.labels import (
     label,
+    label_count,
     label_extra,
     label_item,
     level_of_theory,
@@ -29,8 +30,13 @@ from alflow.store.schema.models import (
     snapshot_interval,
 )
 from alflow.store.schema.sampling import candidate, trajectory
-from alflow.store.schema.structures import campaign_structure, sighting, structure
-from alflow.store.schema.work import attempt, submission, task, task_dep
+from alflow.store.schema.structures import (
+    campaign_structure,
+    sighting,
+    source_file,
+    structure,
+)
+from alflow.store.schema.work import attempt, submission, task, task_count, task_dep
 
 __all__ = [
     "attempt",
@@ -45,6 +51,7 @@ __all__ = [
     "iteration",
     "iteration_stat",
     "label",
+    "label_count",
     "label_extra",
     "label_item",
     "level_of_theory",
@@ -58,10 +65,12 @@ __all__ = [
     "sighting",
     "snapshot",
     "snapshot_interval",
+    "source_file",
     "store_meta",
     "structure",
     "submission",
     "task",
+    "task_count",
     "task_dep",
     "trajectory",
 ]

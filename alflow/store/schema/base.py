@@ -16,11 +16,13 @@ from sqlalchemy import (
     Dialect,
     Double,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -37,7 +39,10 @@ metadata = MetaData(
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
 FLOAT: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
-TEXT = Text()
+TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text in the order of its bytes, as on SQLite: it depends on no server's language, and an update
+of the operating system cannot make an index wrong."""
+
 BYTES = LargeBinary()
 
 LIMIT = "1e300"
@@ -59,9 +64,9 @@ class HexBytes(TypeDecorator[str]):
         return None if value is None else bytes(value).hex()
 
 
-def table(name: str, *parts: Any) -> Table:
+def table(name: str, *parts: Any, **options: Any) -> Table:
     """A table that checks the types of its values on every database."""
-    return Table(name, metadata, *parts, sqlite_strict=True)
+    return Table(name, metadata, *parts, sqlite_strict=True, **options)
 
 
 def number() -> Column[int]:
@@ -86,23 +91,30 @@ def link(name: str, target: str, *, nullable: bool = False) -> Column[Any]:
 
 def one_of(column: str, words: Iterable[str]) -> CheckConstraint:
     """The column holds one of these words."""
-    listed = ", ".join(f"'{word}'" for word in words)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+    # Not IN: SQLite builds a table of the words for every row that it checks.
+    equal = " OR ".join(f"{column} = '{word}'" for word in words)
+    return CheckConstraint(equal, name=column)
 
 
 def finite(*columns: str) -> list[CheckConstraint]:
     """Each of the columns holds a finite number, or NULL where that is allowed."""
+    # PostgreSQL takes a name without quotes for one in lower case.
+    quoted = [column if column.islower() else f'"{column}"' for column in columns]
     return [
-        CheckConstraint(
-            f"{column} > -{LIMIT} AND {column} < {LIMIT}", name=f"{column}_finite"
-        )
-        for column in columns
+        CheckConstraint(f"{name} > -{LIMIT} AND {name} < {LIMIT}", name=f"{column}_finite")
+        for column, name in zip(columns, quoted, strict=True)
     ]
 
 
 def size(column: str, n_bytes: str) -> CheckConstraint:
     """The column holds this number of bytes (an SQL expression), or NULL where allowed."""
     return CheckConstraint(f"length({column}) = {n_bytes}", name=f"{column}_size")
+
+
+def unique_where_known(*columns: str) -> Index:
+    """No two rows share these values; rows without the first of them take no room."""
+    known = text(f"{columns[0]} IS NOT NULL")
+    return Index(None, *columns, unique=True, sqlite_where=known, postgresql_where=known)
 
 
 def rule(name: str, condition: str) -> CheckConstraint:

@@ -6,12 +6,13 @@ Units are fixed: energies eV, forces eV/Å, stress eV/Å³ (Voigt, tensile posit
 from sqlalchemy import Column, ForeignKey, Index, UniqueConstraint, text
 
 from alflow.core.labels import FailureKind
-from alflow.store.rows import ItemState, Quality
+from alflow.store.rows import ItemState, Quality, Split
 from alflow.store.schema.base import (
     BYTES,
     FLOAT,
     INT,
     TEXT,
+    HexBytes,
     finite,
     link,
     number,
@@ -65,7 +66,6 @@ label_item = table(
     optional("details_json", TEXT),
     UniqueConstraint("structure_id", "lot_id", "rev"),
     UniqueConstraint("task_id", "position"),
-    Index(None, "task_id", "state"),
     one_of("state", ItemState),
     one_of("failure_kind", FailureKind),
     rule("failure", "(state = 'failed') = (failure_kind IS NOT NULL)"),
@@ -88,12 +88,11 @@ label = table(
     optional("charges", BYTES),
     optional("fmax", FLOAT),
     required("quality", TEXT),
-    required("content_sha", TEXT),
+    required("content_sha", HexBytes()),
     optional("extras_json", TEXT),
     link("attempt_id", "attempt.id", nullable=True),
     required("program_version", TEXT),
     required("created", FLOAT),
-    UniqueConstraint("structure_id", "lot_id", "rev"),
     Index(
         "uq_label_current",
         "structure_id",
@@ -102,6 +101,7 @@ label = table(
         sqlite_where=text("superseded_by IS NULL"),
         postgresql_where=text("superseded_by IS NULL"),
     ),
+    size("content_sha", "32"),
     size("forces", "24 * n_atoms"),
     size("stress", "48"),
     size("dipole", "24"),
@@ -110,6 +110,25 @@ label = table(
     one_of("quality", Quality),
     rule("n_atoms", "n_atoms > 0"),
 )
+
+label_count = table(
+    "label_count",
+    Column("iteration_id", INT, primary_key=True, autoincrement=False),
+    Column(
+        "lot_id",
+        INT,
+        ForeignKey("level_of_theory.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("split", TEXT, primary_key=True),
+    Column("state", TEXT, primary_key=True),
+    required("n", INT),
+    one_of("split", Split),
+    one_of("state", ItemState),
+)
+"""Number of label items by the iteration that asked for them (0: none did, they were imported),
+level, split and state; kept in the transactions that change them (`alflow.store.counting`)."""
 
 label_extra = table(
     "label_extra",

@@ -6,6 +6,7 @@ from alflow.core.labels import FailureKind
 from alflow.core.tasks import TaskState
 from alflow.store.rows import AttemptState
 from alflow.store.schema.base import (
+    BYTES,
     FLOAT,
     INT,
     TEXT,
@@ -31,6 +32,7 @@ task = table(
     required("priority", INT),
     optional("not_before", FLOAT),
     required("spec_json", TEXT),
+    optional("item_hashes", BYTES),
     optional("outcome_json", TEXT),
     required("attempts", INT),
     required("charged", INT),
@@ -43,9 +45,11 @@ task = table(
     Index(None, "iteration_id", "kind", "state"),
     one_of("state", TaskState),
     rule("key", "length(key) > 0"),
+    rule("item_hashes", "length(item_hashes) % 32 = 0"),
     rule("attempts", "attempts >= charged AND charged >= 0"),
 )
-"""A unit of work. `ensemble_id`: the ensemble that a train task makes."""
+"""A unit of work. `item_hashes`: hashes of the structures it is about, 32 bytes each.
+`ensemble_id`: the ensemble that a train task makes."""
 
 Index(
     "ix_task_queue",
@@ -55,6 +59,22 @@ Index(
     sqlite_where=text("state = 'queued'"),
     postgresql_where=text("state = 'queued'"),
 )
+
+task_count = table(
+    "task_count",
+    Column(
+        "iteration_id",
+        INT,
+        ForeignKey("iteration.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("kind", TEXT, primary_key=True),
+    Column("state", TEXT, primary_key=True),
+    required("n", INT),
+    one_of("state", TaskState),
+)
+"""Number of tasks, kept in the transactions that change them (`alflow.store.counting`)."""
 
 task_dep = table(
     "task_dep",

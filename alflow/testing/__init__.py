@@ -1,0 +1,1 @@
+"""Conformance suites for plug-ins, and the crash test that users can run themselves."""
