@@ -143,19 +143,20 @@ def test_a_killed_batch_keeps_its_items_and_the_next_attempt_skips_them(files, p
     assert files.read_items(attempt.task_id) == {item: {"length": 1} for item in items}
 
 
-def test_a_timeout_kills_grandchildren_too(files, publish):
+def test_a_timeout_kills_grandchildren_too(files, publish, until):
     attempt = publish("sleep", {"seconds": 60, "timeout_s": 4.0})
     failure = run(files, attempt).failure
     assert failure.kind is FailureKind.RESOURCE
     assert "timeout_s = 4 s" in failure.message
-    assert is_gone(files.read_progress(attempt)["pids"])
+    until(lambda: is_gone(files.read_progress(attempt)["pids"]))
 
 
-def test_grandchildren_do_not_outlive_a_child_that_ended(files, publish):
+def test_grandchildren_do_not_outlive_a_child_that_ended(files, publish, until):
     attempt = publish("sleep", {"seconds": 60})
     once_running(files, attempt, lambda pids: os.kill(pids[0], 9))
     assert run(files, attempt).failure.kind is FailureKind.CRASH
-    assert is_gone(files.read_progress(attempt)["pids"])
+    # What is killed takes a moment to be gone.
+    until(lambda: is_gone(files.read_progress(attempt)["pids"]))
 
 
 def test_a_timeout_that_is_no_number_is_a_failure(files, publish):
