@@ -98,7 +98,8 @@ def test_statistics_of_the_query_planner_are_allowed(sqlite_world):
     sqlite_world.whole()
     sqlite_world.store.close()
     change(sqlite_world.path, "ANALYZE")
-    open_store(sqlite_world.path).close()
+    with open_store(sqlite_world.path) as store:
+        assert store.campaign().name == "water"
 
 
 def test_a_table_that_grew_equals_one_made_at_once(sqlite_world, monkeypatch):
@@ -113,7 +114,8 @@ def test_a_table_that_grew_equals_one_made_at_once(sqlite_world, monkeypatch):
         "ALTER TABLE metric_epoch RENAME TO other",
         "ALTER TABLE other RENAME TO metric_epoch",
     )
-    open_store(sqlite_world.path).close()
+    with open_store(sqlite_world.path) as store:
+        assert store.campaign().name == "water"
 
 
 def test_the_usual_digest_is_that_of_a_new_store(sqlite_world):
