@@ -1,4 +1,7 @@
-"""This machine: as many one-thread workers as it has cores."""
+"""This machine: as many one-thread workers as it has cores.
+
+Run in the tests, without a scheduler.
+"""
 
 from alflow.execution.sites import Site, local_pool
 

@@ -78,7 +78,7 @@ def check(
         raise
     findings = look(settings, site, db, file)
     _tell(findings, as_json=as_json)
-    failed = [finding.subject for finding in findings if not finding.is_ok]
+    failed = dict.fromkeys(finding.subject for finding in findings if not finding.is_ok)
     if failed:
         raise SettingsError(
             f"{file} cannot run here: {', '.join(failed)}",
@@ -95,7 +95,7 @@ def look(
     findings = [Finding("settings", True, f"campaign {settings.name!r}, no problems")]
     findings += _plugins_and_programs(settings)
     if site is not None:
-        findings.append(_site(site))
+        findings += _site(site)
     findings.append(_database(settings, db, file))
     findings.append(Finding("iteration 0", True, first_iteration(settings)))
     return findings
@@ -140,15 +140,22 @@ def _origin(point: str, kind: str) -> str:
     )
 
 
-def _site(site: str) -> Finding:
-    from alflow.execution.sites import load_site
+def _site(site: str) -> list[Finding]:
+    from alflow.execution.sites import load_site, placeholders, site_file
 
     try:
-        loaded = load_site(site)
+        path = site_file(site)
+        loaded = load_site(site, is_draft=True)
     except AlflowError as error:
-        return Finding("site", False, error.message)
+        return [Finding("site", False, error.message)]
+    missing = placeholders(path)
+    if missing:
+        return [
+            Finding("site", False, f"{path}:{one.line}: {one.word}: {one.meaning}")
+            for one in missing
+        ]
     pools = ", ".join(f"{pool.label}: {pool.workers}" for pool in loaded.distinct_pools())
-    return Finding("site", True, f"{loaded.name} (workers {pools})")
+    return [Finding("site", True, f"{loaded.name} (workers {pools})")]
 
 
 def _database(settings: CampaignSettings, given: str | None, file: Path) -> Finding:

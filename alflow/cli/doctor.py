@@ -2,36 +2,20 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from alflow.cli import themes
+from alflow.cli import sitecheck, themes
+from alflow.cli.sitecheck import FAIL, OK, WARN, Diagnosis
 from alflow.cli.terminal import JsonFlag, Listing, complain, emit_json, emit_listing, talk
 from alflow.core.errors import AlflowError, SettingsError
 
 NEEDS_ATTENTION = 3
 """Exit code when something does not work."""
-OK, WARN, FAIL = "ok", "warn", "FAIL"
 
 _LITTLE_MEMORY = 64_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """One line of the table.
-
-    Attributes:
-        state: ok, warn or FAIL.
-        subject: What was looked at.
-        detail: What was found.
-    """
-
-    state: str
-    subject: str
-    detail: str
 
 
 def register(app: typer.Typer) -> None:
@@ -44,15 +28,36 @@ def doctor(
         Path, typer.Argument(metavar="[DIR]", help="Folder to try out.")
     ] = Path(),
     site: Annotated[
-        str, typer.Option(help="Site: a name, or the path of a site file.")
-    ] = "local",
+        str | None,
+        typer.Option(
+            help="Also start the workers of a site (name, or path of a site file) and try them out."
+        ),
+    ] = None,
+    *,
+    patience: Annotated[
+        float, typer.Option("--patience", min=1, help="Time for workers to answer [s].")
+    ] = 300.0,
+    program: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--program", help="A program that workers must find; may be repeated."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Try out whether this folder and this machine are fit; leaves nothing behind.
 
-    Exit code 0: they are; 3: something does not work.
+    With --site a tiny task runs on every pool: is the scheduler there, does it take the account and
+    the partition, do workers have the same environment, GPUs, scratch space and programs. The
+    folder must be one that workers see. That a job waits in the queue is no fault.
+
+    Exit code 0: all is fit; 3: something does not work.
     """
-    found = list(diagnoses(directory, site))
+    found = list(diagnoses(directory))
+    if site is None:
+        found.append(sitecheck.local())
+    else:
+        found += sitecheck.diagnoses(directory, site, patience, program or [])
     rows = [(one.state, one.subject, one.detail) for one in found]
     if as_json:
         emit_json([dict(zip(("state", "what", "found"), row, strict=True)) for row in rows])
@@ -65,8 +70,8 @@ def doctor(
     talk("Fit for a campaign.")
 
 
-def diagnoses(directory: Path, site: str) -> Iterator[Diagnosis]:
-    """Everything that the table shows.
+def diagnoses(directory: Path) -> Iterator[Diagnosis]:
+    """What the table shows about the folder and this machine.
 
     Raises:
         SettingsError: If there is no such folder.
@@ -84,7 +89,6 @@ def diagnoses(directory: Path, site: str) -> Iterator[Diagnosis]:
     yield _threads()
     yield _shared_memory()
     yield _gpus()
-    yield _site(site)
 
 
 def _packages() -> Iterator[Diagnosis]:
@@ -130,14 +134,3 @@ def _gpus() -> Diagnosis:
     if found is None:
         return Diagnosis(WARN, "GPUs", "nvidia-smi is installed but does not answer")
     return Diagnosis(OK, "GPUs", f"{len(found)}: {'; '.join(found)}" if found else "none")
-
-
-def _site(site: str) -> Diagnosis:
-    from alflow.execution.sites import load_site
-
-    try:
-        loaded = load_site(site)
-    except AlflowError as error:
-        return Diagnosis(FAIL, "site", error.message)
-    pools = ", ".join(f"{pool.label}: {pool.workers}" for pool in loaded.distinct_pools())
-    return Diagnosis(OK, "site", f"{loaded.name} (workers {pools})")

@@ -15,6 +15,8 @@ from alflow.core.errors import SettingsError
 SCHEMA_FILE = "campaign.schema.json"
 MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
 """First line of a campaign file by which an editor finds the schema and completes keys."""
+SITE_FILE = "site.py"
+"""Name of the site file of a new campaign."""
 FIRST_SITE = "local"
 """Site file that a new campaign gets a copy of, if it ships."""
 
@@ -31,6 +33,12 @@ def init(
     template_name: Annotated[
         str | None, typer.Option("--template", "-t", help="Which campaign to start from.")
     ] = None,
+    site_from_slurm: Annotated[
+        bool,
+        typer.Option(
+            "--site-from-slurm", help="Ask Slurm what it has, and write DIR/site.py."
+        ),
+    ] = False,
     list_templates: Annotated[
         bool, typer.Option("--list", help="List the templates and make nothing.")
     ] = False,
@@ -40,14 +48,47 @@ def init(
         rows = [(name, description(path)) for name, path in templates().items()]
         emit_listing(Listing(("template", "what it is"), rows))
         return
+    if site_from_slurm and template_name is None:
+        _write_site(folder or Path(), _asked_slurm())
+        return
     if folder is None or template_name is None:
         raise typer.BadParameter(
             "needs DIR and --template NAME; --list shows the templates"
         )
+    site = _asked_slurm() if site_from_slurm else None
     _copy(template(template_name), folder)
+    if site is not None:
+        (folder / SITE_FILE).unlink(missing_ok=True)
+        _write_site(folder, site)
     talk(f"Made {folder / 'campaign.yaml'} from template {template_name!r}. Next:")
     talk(f"  cd {folder} && alflow check campaign.yaml")
     talk("  alflow run campaign.yaml")
+
+
+def _asked_slurm() -> str:
+    from alflow.execution.discovery import site_from_slurm
+
+    return site_from_slurm()
+
+
+def _write_site(folder: Path, text: str) -> None:
+    from alflow.execution.sites import placeholders
+
+    path = folder / SITE_FILE
+    if path.exists():
+        raise SettingsError(
+            f"{path} exists already", code="AL103", consequence="Nothing was written."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write {path}: {error.strerror}", code="AL103"
+        ) from error
+    talk(f"Made {path}; look through it, then use it with --site {path}")
+    for one in placeholders(path):
+        talk(f"  {path}:{one.line}: {one.word}: {one.meaning}")
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -82,4 +123,4 @@ def _complete(folder: Path, campaign: Path) -> None:
     (folder / SCHEMA_FILE).write_text(schema + "\n", encoding="utf-8")
     site = shipped_folder("site_configs") / f"{FIRST_SITE}.py"
     if site.is_file():
-        shutil.copyfile(site, folder / "site.py")
+        shutil.copyfile(site, folder / SITE_FILE)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, DbOption, reading
+from alflow.cli.database import DbArgument, DbOption, existing_database, reading
 from alflow.cli.moments import utc
 from alflow.cli.terminal import (
     CsvFlag,
@@ -37,12 +37,13 @@ _OWN_PREFIX = {
     "labels": "l-",
     "structures": "s-",
     "tasks": "t-",
+    "quarantine": "t-",
     "structure": "s-",
     "task": "t-",
     "label": "l-",
 }
 _NUMBER_PREFIX = {"iterations": "i", "iteration": "i", "snapshot": "d"}
-_MOMENTS = frozenset({"started", "ended", "published", "trained", "created"})
+_MOMENTS = frozenset({"not_before", "started", "ended", "published", "trained", "created"})
 _DIGESTS = frozenset({"hash", "snapshot", "weights", "digest", "content_sha"})
 _SHORT_DIGEST = 12
 
@@ -57,7 +58,8 @@ def list_rows(
     what: Annotated[
         str,
         typer.Argument(
-            help="iterations, generations, tasks, attempts, structures, candidates or failures."
+            help="iterations, generations, tasks, quarantine, attempts, structures, candidates "
+            "or failures."
         ),
     ],
     db: DbArgument = None,
@@ -104,6 +106,10 @@ def show(
 
     with reading(db, db_option) as store:
         found = look_up(store, name)
+        if found["what"] == "task":
+            from alflow.loop.traces import add_traces
+
+            add_traces(found, store, existing_database(db, db_option))
     if as_json:
         emit_json(found)
         return

@@ -19,12 +19,15 @@ from alflow.cli import (
     init,
     inspection,
     plugins,
+    probe,
     quarantine,
     report,
     run,
+    sites,
     sql,
     status,
     stop,
+    task,
     terminal,
     themes,
     trial,
@@ -80,11 +83,13 @@ def options(
 init.register(app)
 check.register(app)
 doctor.register(app)
+sites.register(app)
+probe.register()
 app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (stop, status, inspection, report):
+for _theme in (task, stop, status, inspection, report):
     _theme.register(app)
 for _theme in (importing, export, quarantine, db, sql):
     _theme.register(app)

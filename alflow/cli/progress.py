@@ -23,6 +23,7 @@ class ProgressLines:
         """Read counts from `store`."""
         self._store = store
         self._labels_told = 0.0
+        self._owes_labels = False
 
     def opened(self, campaign: "OpenCampaign", database: str, site: str) -> None:
         """Say what is about to run and where it stands."""
@@ -37,16 +38,19 @@ class ProgressLines:
         if notice.kind == "labelled":
             self._labels()
         elif notice.kind not in _QUIET or "/g" in notice.text:
+            if self._owes_labels:
+                self._labels(is_last=True)
             self._line(f"{notice.subject:<5} {notice.kind:<15} {notice.text}")
 
-    def _labels(self) -> None:
+    def _labels(self, *, is_last: bool = False) -> None:
         from alflow.store.views import progress
 
         now = time.monotonic()
-        last = progress(self._store).iterations[-1]
-        if last.n_pending and now - self._labels_told < LABEL_LINE_S:
+        self._owes_labels = not is_last and now - self._labels_told < LABEL_LINE_S
+        if self._owes_labels:
             return
         self._labels_told = now
+        last = progress(self._store).iterations[-1]
         total = last.n_pending + last.n_labelled + last.n_failed
         text = f"{last.n_labelled}/{total}"
         failed = f", {last.n_failed} failed" if last.n_failed else ""

@@ -1,12 +1,14 @@
 """Commands that run campaigns: run, resume, demo."""
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ from alflow.cli.database import (
 )
 from alflow.cli.progress import ProgressLines
 from alflow.cli.terminal import emit
+from alflow.core.errors import SiteLost
 from alflow.core.urls import without_secrets
 
 if TYPE_CHECKING:
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
     from alflow.loop.campaign import OpenCampaign
     from alflow.loop.manager import Ending, StopSignal
 
+
+class StopChoice(StrEnum):
+    """What a first request to stop does."""
+
+    DRAIN = "drain"
+    DETACH = "detach"
+
+
 SiteOption = Annotated[str, typer.Option(help="Name of a site, or path of a site file.")]
 Iterations = Annotated[
     int | None, typer.Option(min=1, help="Begin at most this many iterations now.")
@@ -38,8 +49,21 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only print what would be done next.")
 ]
 
+OnStop = Annotated[
+    StopChoice,
+    typer.Option(
+        help="At Ctrl-C, SIGTERM or SIGUSR1: drain (finish running tasks first) or detach "
+        "(leave at once; running tasks go on, and resume takes their results)."
+    ),
+]
+
 WORK_LEFT = 3
 """Exit code of a campaign that stopped with work left."""
+
+FRESH_STARTS_VARIABLE = "ALFLOW_FRESH_STARTS"
+"""Environment variable that counts how often the manager has started itself afresh."""
+MOST_FRESH_STARTS = 2
+"""Fresh starts that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +73,16 @@ class _Run:
     Attributes:
         database: The database, as a user types it.
         site: The site; loaded before anything is opened or made.
+        site_name: How the user calls it.
         iterations: How many iterations to begin; None sets no limit.
+        on_stop: What a first request to stop does.
     """
 
     database: str
     site: "Site"
+    site_name: str
     iterations: int | None = None
+    on_stop: StopChoice = StopChoice.DRAIN
 
 
 def run(
@@ -65,6 +93,7 @@ def run(
         typer.Option(help="Database file or URL. Default: $ALFLOW_DB, else NAME.db here."),
     ] = None,
     iterations: Iterations = None,
+    on_stop: OnStop = StopChoice.DRAIN,
     dry_run: DryRun = False,
 ) -> None:
     """Run a campaign: start it, or continue where its database stands."""
@@ -79,7 +108,7 @@ def run(
 
         emit("\n".join(preview(database, settings)))
         return
-    how = _Run(database, load_site(site), iterations)
+    how = _Run(database, load_site(site), site, iterations, on_stop)
     _drive(run_campaign(database, settings, file=str(file)), how)
 
 
@@ -88,6 +117,7 @@ def resume(
     db_option: DbOption = None,
     site: SiteOption = "local",
     iterations: Iterations = None,
+    on_stop: OnStop = StopChoice.DRAIN,
     dry_run: DryRun = False,
 ) -> None:
     """Continue a campaign from its database; the campaign file is not needed."""
@@ -100,7 +130,8 @@ def resume(
 
         emit("\n".join(preview_stored(database)))
         return
-    _drive(resume_campaign(database), _Run(database, load_site(site), iterations))
+    how = _Run(database, load_site(site), site, iterations, on_stop)
+    _drive(resume_campaign(database), how)
 
 
 def demo(
@@ -121,7 +152,7 @@ def demo(
         shutil.copyfile(template("water") / "campaign.yaml", file)
     settings = load_campaign(file)
     database = str(directory / f"{settings.name}.db")
-    _drive(run_campaign(database, settings, file=str(file)), _Run(database, loaded))
+    _drive(run_campaign(database, settings, file=str(file)), _Run(database, loaded, site))
     emit("Next: alflow init my-campaign --template water")
 
 
@@ -130,8 +161,8 @@ def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
     from alflow.loop.manager import StopSignal
     from alflow.report import write_report
 
-    stop = StopSignal()
-    with opening as campaign:
+    stop = StopSignal(detaches=how.on_stop is StopChoice.DETACH)
+    with _afresh(how), opening as campaign:
         with _signals(stop) as received:
             ending = _manage(campaign, how, stop)
         row = campaign.store.campaign()
@@ -161,13 +192,37 @@ def _manage(campaign: "OpenCampaign", how: _Run, stop: "StopSignal") -> "Ending"
     last = None if how.iterations is None else begun + how.iterations - 1
     executor = ParslExecutor(campaign.files, how.site)
     manager = Manager(campaign, executor, lines.show, stop)
-    ending = Ending.INTERRUPTED
+    # After an error, too, what runs goes on to its end: the next manager takes it in.
+    ending = Ending.DETACHED
     executor.start()
     try:
         ending = manager.run(last_iteration=last)
     finally:
-        executor.close(cancel=True)
+        executor.close(cancel=ending is not Ending.DETACHED)
     return ending
+
+
+@contextlib.contextmanager
+def _afresh(how: _Run) -> Iterator[None]:
+    """Become a fresh manager when this process can no longer hand out work."""
+    try:
+        yield
+    except SiteLost as error:
+        n_starts = int(os.environ.get(FRESH_STARTS_VARIABLE, "0"))
+        if n_starts >= MOST_FRESH_STARTS or how.iterations is not None:
+            raise
+        _tell(f"{error.message}; starting afresh")
+        os.environ[FRESH_STARTS_VARIABLE] = str(n_starts + 1)
+        # Not an argument: a URL may hold a password, and arguments are there for all to see.
+        os.environ["ALFLOW_DB"] = how.database
+        os.execv(sys.executable, _fresh_command(how))  # noqa: S606 - alflow's own command
+
+
+def _fresh_command(how: _Run) -> list[str]:
+    code = "import sys; from alflow.cli.main import main; sys.exit(main())"
+    command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-c", code]
+    command += ["resume", "--site", how.site_name, "--on-stop", how.on_stop.value]
+    return command
 
 
 @contextlib.contextmanager
@@ -178,6 +233,9 @@ def _signals(stop: "StopSignal") -> Iterator[list[int]]:
     def ask(number: int, _frame: "FrameType | None") -> None:
         received.append(number)
         stop.press()
+        if stop.detaches:
+            _tell("leaving: running tasks go on, queued ones do not start.")
+            return
         again = "" if len(received) > 1 else " Once more gives running tasks back at once."
         _tell(f"stopping: running tasks are finished first.{again}")
 

@@ -81,6 +81,7 @@ def screen(view: "Status", database: str) -> list[str]:
         f"labels: {counts}",
         "",
         *plain_table(_stages(view)),
+        *_troubles(view, database),
     ]
     troubles = [event for event in view.events if event["severity"] != "info"]
     if troubles:
@@ -101,6 +102,32 @@ def _manager(view: "Status") -> str:
     is_over = view.state in ("converged", "finished")
     how = "alive" if manager.alive else "done" if is_over else "gone"
     return f"{manager.holder} {how}{silent}"
+
+
+def _troubles(view: "Status", database: str) -> list[str]:
+    """What stands in the way, a line for each; nothing if nothing does."""
+    found = view.troubles
+    lines = []
+    if found.n_lost:
+        lines.append(f"lost with their workers: {found.n_lost} attempts")
+    if found.n_waiting and found.next_try is not None:
+        when = utc(found.next_try)
+        lines.append(f"waiting before another try: {found.n_waiting} tasks, next at {when}")
+    if found.quarantined:
+        names = ", ".join(f"t-{one.id}" for one in found.quarantined[:N_TROUBLES])
+        more = len(found.quarantined) - N_TROUBLES
+        names += f" and {more} more" if more > 0 else ""
+        one = found.quarantined[0].id
+        database = shlex.quote(database)
+        lines.append(
+            f"quarantined: {names}. Release: alflow task retry t-{one} --db {database}"
+        )
+    lines += [f"pool {name} gets no workers: {why}" for name, why in found.pools.items()]
+    lines += [
+        f"host {one.host} is left out until {utc(one.until)}: {len(one.tasks)} tasks failed there"
+        for one in found.excluded
+    ]
+    return ["", *lines] if lines else []
 
 
 def _stages(view: "Status") -> Listing:

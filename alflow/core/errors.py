@@ -3,7 +3,9 @@
     AlflowError
     ├── SettingsError        the user's file or arguments
     ├── SiteError            scheduler, worker pools, programs on this machine
+    │   └── SiteLost             a site that worked and broke: a fresh manager may go on
     ├── PluginError          an installed plug-in that cannot be found or used
+    ├── PassingTrouble       raised by a plug-in on a worker: try again later, at no charge
     ├── StoreError           the database
     │   ├── NotAnAlflowStore     a database of something else, or not a database
     │   ├── SchemaMismatch       written by a newer alflow
@@ -67,6 +69,18 @@ class SiteError(AlflowError):
     """This machine, its scheduler or a program on it does not do what is needed."""
 
     default_code = "AL200"
+
+
+class SiteLost(SiteError):
+    """What runs the workers broke in a way that only a new process gets rid of."""
+
+    default_code = "AL203"
+
+
+class PassingTrouble(AlflowError):
+    """A trouble outside of the task that passes by itself: no licence free, a server away."""
+
+    default_code = "AL230"
 
 
 class PluginError(AlflowError):
@@ -135,10 +149,17 @@ EXPLANATIONS: dict[str, str] = {
     "message says what the numbers show and which options mend it.",
     "AL200": "The site (worker pools, scheduler, programs) is not usable as configured.",
     "AL201": "A program or library that the campaign needs is not installed here.",
+    "AL202": "A pool gets no workers: its blocks end before a worker answers, or its workers run "
+    "another Parsl or Python than the manager. Other pools went on as long as they had work. What "
+    "is finished is kept; mend the site file or the environment of the workers, then resume.",
+    "AL203": "What runs the workers broke again and again, and starting it anew did not help. The "
+    "manager started itself afresh before it gave up. The logs of the campaign say more.",
     "AL210": "`alflow doctor` found something that does not work here. A line with FAIL says what: "
     "locks or WAL that do not work mean another folder, best on a disk of this machine; a network "
     "file system is explained under AL321; a site that does not load, by its own message.",
     "AL220": "A plug-in is unknown, or could not be imported.",
+    "AL230": "A task met a trouble that passes, for example no free licence. It is tried again "
+    "after growing waits, and is not blamed for it.",
     "AL300": "The database could not be opened, read or written.",
     "AL301": "The campaign file differs from the settings in the database. Settings that change "
     "what stored numbers mean (level of theory, seed, elements) cannot change; start a new "

@@ -47,6 +47,7 @@ _TRANSACTIONS = (
     "finish-task",
     "requeue",
     "fail-task",
+    "release-task",
     "record-selection",
     "begin-generation",
     "finish-training",

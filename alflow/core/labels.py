@@ -57,6 +57,16 @@ class Failure:
         """Whether another attempt with the same input can end differently."""
         return self.kind in RETRYABLE
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the worker said that the trouble passes: worth a wait, and no fault."""
+        return self.details.get("transient") is True
+
+    @property
+    def is_yield(self) -> bool:
+        """Whether the worker gave the attempt back because its time was up: nobody's fault."""
+        return self.details.get("yielded") is True
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
         return {

@@ -10,12 +10,14 @@ so that `alflow check` and `alflow --help` import neither torch nor pyscf.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from alflow.core.arrays import Buffer
 from alflow.core.batches import LabelledStructure
+from alflow.core.errors import SiteError
 from alflow.core.labels import Failure, Label
 from alflow.core.sampling import Candidate, Gate, Selection, Trajectory
 from alflow.core.structures import Structure
@@ -143,6 +145,22 @@ class TaskBody(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that happened to a group of workers.
+
+    Attributes:
+        pool: Name of the group.
+        text: A sentence.
+        is_closed: True if it gets no workers for now, False if it gets some again, None if
+            neither has changed.
+    """
+
+    pool: str
+    text: str
+    is_closed: bool | None = None
+
+
 @runtime_checkable
 class Executor(Protocol):
     """Hands attempts to workers. Truth is in the attempt's files; an executor only wakes."""
@@ -151,20 +169,43 @@ class Executor(Protocol):
         """Bring up the workers."""
         ...
 
-    def submit(self, attempt: AttemptRef) -> None:
-        """Queue an attempt whose spec is on disk."""
+    def submit(self, attempt: AttemptRef, *, larger: bool = False) -> None:
+        """Queue an attempt whose spec is on disk; `larger` if it failed for lack of resources."""
         ...
 
     def slots(self) -> Mapping[str, int]:
-        """Number of workers that can run each task kind at the same time."""
+        """Number of workers that can run each task kind at the same time; 0 for not now."""
         ...
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when some attempt may have ended, or after `timeout_s`."""
+    def refusals(self) -> Mapping[str, SiteError]:
+        """Task kinds that nothing will run any more, each with what to tell the user."""
+        ...
+
+    def news(self) -> Sequence[News]:
+        """What happened to workers since the last call."""
+        ...
+
+    def exclude(self, hosts: Sequence[str]) -> Sequence[str]:
+        """Give these hosts no more work; names of the pools where that can be done."""
+        ...
+
+    def pools(self) -> Mapping[str, str]:
+        """Name of the group of workers that runs each task kind of `slots`."""
+        ...
+
+    def wait(self, timeout_s: float) -> Sequence[AttemptRef]:
+        """Return when some attempts may have ended, or after `timeout_s`; which ones, if known.
+
+        Whoever asks looks everywhere now and then: an attempt that is not named is not forgotten.
+        """
         ...
 
     def lost(self) -> Sequence[tuple[AttemptRef, Failure]]:
         """Attempts that the executor knows to have ended without a result, each told once."""
+        ...
+
+    def adopted(self, attempts: Sequence[AttemptRef]) -> None:
+        """Attempts of earlier managers that live on: leave what runs them, end the rest."""
         ...
 
     def close(self, *, cancel: bool) -> None:

@@ -1,25 +1,34 @@
 """Runs the body of one task in this process and commits what came of it."""
 
-import os
-import platform
+import errno
 import sys
 import time
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import alflow
 from alflow.core.arrays import Buffer
 from alflow.core.canonical import canonical_json
-from alflow.core.errors import PluginError, SettingsError
+from alflow.core.errors import PassingTrouble, PluginError, SettingsError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import TaskBody
 from alflow.core.tasks import AttemptRef, Outcome, TaskSpec
+from alflow.execution import probe
 from alflow.execution.files import CampaignFiles
+from alflow.execution.surroundings import environment
 from alflow.registry import find
 
-_RECORDED_PACKAGES = ("numpy", "torch", "ase", "pyscf")
 _LONGEST_TRACEBACK = 20_000
+_PASSING = frozenset(
+    {
+        *(errno.EAGAIN, errno.EBUSY, errno.EDQUOT, errno.EIO, errno.ENOLCK, errno.ENOSPC),
+        *(errno.ESTALE, errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ECONNRESET),
+        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        *(errno.EMFILE, errno.ENFILE, errno.EREMOTEIO),
+    }
+)
+"""What a file system or a licence server says while it is out of order."""
 
 
 class FilesContext:
@@ -90,23 +99,6 @@ def run_body(files: CampaignFiles, attempt: AttemptRef) -> None:
     files.commit_result(attempt, outcome)
 
 
-def environment() -> dict[str, Any]:
-    """What the numbers of this process depend on besides their inputs (JSON-like)."""
-    modules = {name: sys.modules.get(name) for name in _RECORDED_PACKAGES}
-    return {
-        "alflow": alflow.__version__,
-        "python": platform.python_version(),
-        "host": platform.node(),
-        "devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        "threads": os.environ.get("OMP_NUM_THREADS", ""),
-        "packages": {
-            name: str(getattr(module, "__version__", "unknown"))
-            for name, module in modules.items()
-            if module is not None
-        },
-    }
-
-
 def _call(
     spec: TaskSpec, context: FilesContext, attempt: AttemptRef
 ) -> Mapping[str, Any] | Failure:
@@ -114,6 +106,8 @@ def _call(
         raise ValueError(
             f"attempt of kind {attempt.kind!r} at a task of kind {spec.kind!r}"
         )
+    if spec.kind.startswith(f"{probe.KIND}:"):
+        return probe.run(spec, context)
     body: TaskBody = find("tasks", spec.kind)
     return body(spec, context)
 
@@ -129,5 +123,22 @@ def _failure_of(error: BaseException) -> Failure:
     }
     if isinstance(error, SettingsError | PluginError):  # the same settings fail again
         return Failure(FailureKind.INVALID_INPUT, str(error), details)
+    passes = isinstance(error, PassingTrouble) or (
+        isinstance(error, OSError) and error.errno in _PASSING
+    )
+    if passes:
+        message = f"{type(error).__name__}: {error}"
+        return Failure(FailureKind.CRASH, message, {**details, "transient": True})
     kind = FailureKind.RESOURCE if is_out_of_memory else FailureKind.BUG
     return Failure(kind, f"{type(error).__name__}: {error}", details)
+
+
+def main() -> None:
+    """Run the body of an attempt in the foreground: directory, task, number, token, kind."""
+    root, task_id, number, token, kind = sys.argv[1:]
+    attempt = AttemptRef(int(task_id), int(number), token, kind)
+    run_body(CampaignFiles(Path(root)), attempt)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
     CAMPAIGN/
       blobs/<aa>/<sha256>              immutable inputs
-      tasks/<id>/spec.json             what to do; durable before the task is dispatched
+      tasks/<id>/spec.json             what to do; written before the task is dispatched
       tasks/<id>/attempts/<n>-<token>/
         claim.json                     created by exactly one: the worker, or the manager to revoke
         heartbeat                      touched while the worker lives
@@ -32,6 +32,7 @@ from alflow.core.canonical import canonical_json, digest_of, sha256_hex
 from alflow.core.errors import AlflowError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.tasks import AttemptRef, Outcome, TaskSpec
+from alflow.execution.devices import devices_of_worker, visible_devices
 from alflow.execution.durable import create_exclusive, make_directory, write_atomic
 from alflow.execution.processes import machine_identity, start_time
 
@@ -56,7 +57,7 @@ class Claim:
         pid: Process number of the worker on that machine; 0 if unknown.
         started: `start_time()` of that process.
         job: Job number of the batch scheduler, or empty.
-        devices: Accelerators that the worker may use, as in CUDA_VISIBLE_DEVICES.
+        devices: Accelerators that the worker may use, as the driver names them.
         is_revoked: Whether the manager took the claim so that nobody else can.
     """
 
@@ -78,7 +79,7 @@ class Claim:
             pid=os.getpid(),
             started=start_time(os.getpid()),
             job=job,
-            devices=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            devices=visible_devices({**os.environ, **devices_of_worker(os.environ)}),
         )
 
 
@@ -160,10 +161,15 @@ class CampaignFiles:
     # Tasks, manager ------------------------------------------------------------------------
 
     def write_spec(self, task_id: int, spec: TaskSpec) -> None:
-        """Make the specification of a task durable; must precede its dispatch."""
+        """Write the specification of a task; must precede its dispatch.
+
+        The store has it too, and every dispatch writes it again: it need not outlive a power
+        failure, unlike the directory, in which results will lie.
+        """
         path = self._task(task_id) / "spec.json"
         make_directory(path.parent)
-        write_atomic(path, canonical_json(spec.to_json()).encode(), kind="spec")
+        content = canonical_json(spec.to_json()).encode()
+        write_atomic(path, content, durable=False, kind="spec")
 
     def read_spec(self, task_id: int) -> TaskSpec:
         """The specification of a task.
@@ -242,11 +248,6 @@ class CampaignFiles:
         is then the heartbeat.
         """
         return _read_claim(self.attempt_directory(attempt))
-
-    def n_taken(self, task_id: int) -> int:
-        """How many attempts of a task a worker has taken, whatever became of them."""
-        claims = map(_read_claim, self._attempt_directories(task_id))
-        return sum(claim is not None and not claim.is_revoked for claim in claims)
 
     def revoke(self, attempt: AttemptRef) -> bool:
         """Make sure that an attempt nobody has claimed can never start.

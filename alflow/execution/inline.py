@@ -5,7 +5,9 @@ import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from alflow.core.errors import SiteError
 from alflow.core.labels import Failure, FailureKind
+from alflow.core.protocols import News
 from alflow.core.tasks import AttemptRef
 from alflow.execution.body import run_body
 from alflow.execution.files import CampaignFiles, Claim
@@ -28,22 +30,43 @@ class InlineExecutor:
     def start(self) -> None:
         """Nothing to bring up."""
 
-    def submit(self, attempt: AttemptRef) -> None:
+    def submit(self, attempt: AttemptRef, *, larger: bool = False) -> None:
         """Queue an attempt whose spec is on disk."""
+        del larger
         self._queue.append(attempt)
 
     def slots(self) -> Mapping[str, int]:
         """One worker for each installed task kind."""
         return dict.fromkeys(available("tasks"), 1)
 
-    def wait(self, timeout_s: float) -> None:
+    def pools(self) -> Mapping[str, str]:
+        """One group for all."""
+        return dict.fromkeys(available("tasks"), "inline")
+
+    def refusals(self) -> Mapping[str, SiteError]:
+        """Nothing is refused here."""
+        return {}
+
+    def news(self) -> Sequence[News]:
+        """Nothing happens to the workers that a manager need know."""
+        return ()
+
+    def exclude(self, hosts: Sequence[str]) -> Sequence[str]:
+        """There is no other host."""
+        del hosts
+        return ()
+
+    def wait(self, timeout_s: float) -> Sequence[AttemptRef]:
         """Run the next attempt, however long it takes; return at once if there is none."""
         del timeout_s
         if not self._queue:
-            return
+            return ()
         attempt = self._queue.popleft()
-        if not self._files.claim(attempt, Claim.of_this_process()):
-            return
+        if self._files.claim(attempt, Claim.of_this_process()):
+            self._run(attempt)
+        return (attempt,)
+
+    def _run(self, attempt: AttemptRef) -> None:
         self._files.beat(attempt)
         with (
             tempfile.TemporaryDirectory(prefix="alflow-") as scratch,
@@ -61,6 +84,9 @@ class InlineExecutor:
         """Attempts that ended without a result, each told once."""
         lost, self._lost = self._lost, []
         return lost
+
+    def adopted(self, attempts: Sequence[AttemptRef]) -> None:
+        """Attempts of earlier managers that live on end by themselves, with their workers."""
 
     def close(self, *, cancel: bool) -> None:
         """Forget what is queued, so that it can never start."""

@@ -8,14 +8,14 @@ Its own clean-up is not used: with a dead interchange it never returns.
 import atexit
 import contextlib
 import logging
-import os
-import shlex
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import astuple
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,28 @@ from typing import Any
 from parsl.config import Config
 from parsl.dataflow.dflow import DataFlowKernel
 from parsl.executors import HighThroughputExecutor
-from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
-from parsl.jobs.error_handlers import windowed_error_handler
+from parsl.executors.high_throughput.errors import VersionMismatch
 from parsl.utils import Timer
 
 from alflow.core.errors import SiteError
 from alflow.core.tasks import AttemptRef
-from alflow.execution.sites import Pool, Site
-from alflow.execution.worker import THREADS_VARIABLE, run_attempt
+from alflow.execution.blocks import BatchBlocks, BlockFiles
+from alflow.execution.guard import PoolGuard
+from alflow.execution.interchange import EXCLUDED_HOSTS
+from alflow.execution.prepared import prepared_executor
+from alflow.execution.sites import Site
+from alflow.execution.worker import run_attempt
 
-_POOL_SCRIPT = "process_worker_pool.py"
-_POOL_MODULE = "parsl.executors.high_throughput.process_worker_pool"
+POLLER_DEADLINE_S = 600.0
+"""Time in which the state of all blocks must have been looked at [s]. A command of a scheduler may
+take minutes; one that never returns would stop all scaling without a word."""
+
 _LOG_BYTES = 5_000_000
 _CLOSE_DEADLINE_S = 30.0
-_POLLER_DEADLINE_S = 5.0
-
-_logger = logging.getLogger(__name__)
+_JOIN_DEADLINE_S = 5.0
+_LAST_WORDS_S = 2.0
+_abandoned: list[object] = []
+"""Connections that a thread which never returned still uses; kept to the end of the process."""
 
 
 class Kernel:
@@ -56,8 +62,24 @@ class Kernel:
         """
         self._site = site
         self._executors = {
-            pool.label: _prepared(pool, site.environment) for pool in site.distinct_pools()
+            pool.label: prepared_executor(pool, site.environment)
+            for pool in site.distinct_pools()
         }
+        self._guards = {
+            label: PoolGuard(label, executor.provider)
+            for label, executor in self._executors.items()
+        }
+        self._batches: list[BatchBlocks] = []
+        for label, executor in self._executors.items():
+            provider: object = executor.provider
+            if isinstance(provider, BatchBlocks):
+                provider.attach(BlockFiles(log_directory.parent), label)
+                self._batches.append(provider)
+                executor.interchange_launch_cmd = [
+                    *executor.interchange_launch_cmd,
+                    str(log_directory.parent),
+                ]
+            executor.block_error_handler = self._guards[label].handle
         config = Config(
             executors=list(self._executors.values()),
             run_dir=str(log_directory / "parsl"),
@@ -81,21 +103,20 @@ class Kernel:
             ) from error
 
     def submit(self, label: str, root: Path, attempt: AttemptRef) -> Future[Any]:
-        """Queue an attempt at a pool; the future says only that it may have ended."""
-        return self._parsl.submit(
-            run_attempt,
-            app_args=(
-                str(root),
-                attempt.task_id,
-                attempt.number,
-                attempt.token,
-                attempt.kind,
-            ),
-            executors=[label],
-            cache=False,
-            ignore_for_cache=None,
-            app_kwargs={},
-        )
+        """Queue an attempt at a pool; the future says only that it may have ended.
+
+        It goes to the executor itself: what Parsl's kernel would add to that (dependencies,
+        memoization, retries) is the manager's own business, and costs more than all of that.
+        """
+        arguments = astuple(attempt)
+        try:
+            queued: Future[Any] = self._executors[label].submit(
+                run_attempt, {}, str(root), *arguments
+            )
+        except Exception as error:  # noqa: BLE001 - of an executor that was given up: anything
+            queued = Future()
+            queued.set_exception(error)
+        return queued
 
     def fault(self) -> str | None:
         """What is broken for good, or None.
@@ -104,25 +125,76 @@ class Kernel:
         submission goes on without an error.
         """
         for label, executor in self._executors.items():
+            if executor.bad_state_is_set:
+                continue
             interchange = executor.interchange_proc
-            if interchange is None or interchange.poll() is not None:
-                return f"the dispatcher of pool {label!r} died"
             thread = executor._result_queue_thread  # noqa: SLF001 - Parsl has no other way to ask
-            if not executor.bad_state_is_set and (thread is None or not thread.is_alive()):
+            if interchange is None or interchange.poll() is not None:
+                # It may have said why before it ended.
+                if thread is not None:
+                    thread.join(_LAST_WORDS_S)
+                if not executor.bad_state_is_set:
+                    return f"the dispatcher of pool {label!r} died"
+            elif thread is None or not thread.is_alive():
                 return f"the receiver of results of pool {label!r} died"
+        silent_s = time.monotonic() - min(guard.looked for guard in self._guards.values())
+        if silent_s > POLLER_DEADLINE_S or not self._poller_lives():
+            return f"the state of blocks has not been looked at for {silent_s:.0f} s"
         return None
 
-    def refusal(self) -> SiteError | None:
-        """Why a pool cannot get workers at all, or None."""
+    def refusals(self) -> dict[str, SiteError]:
+        """Pools that get no workers, each with an error that says why and what to do."""
+        found = {}
         for label, executor in self._executors.items():
             if executor.bad_state_is_set:
-                return SiteError(
-                    f"pool {label!r} of site {self._site.name!r} gets no workers: "
-                    f"{executor.executor_exception}",
-                    consequence="What is finished is kept.",
-                    next_step="mend the site file, then run `alflow resume`",
-                )
-        return None
+                found[label] = self._refusal(label, executor.executor_exception)
+            elif (reason := self._guards[label].refusal()) is not None:
+                found[label] = self._refusal(label, reason)
+        return found
+
+    def paused(self) -> frozenset[str]:
+        """Pools that get no workers for the time being."""
+        return frozenset(label for label, guard in self._guards.items() if guard.is_paused)
+
+    def worked(self, label: str) -> None:
+        """Say that an attempt ended well at a pool."""
+        self._guards[label].worked()
+
+    def news(self) -> list[tuple[str, str]]:
+        """Pool and sentence, for what happened to blocks since the last call."""
+        return [
+            (label, text) for label, guard in self._guards.items() for text in guard.news()
+        ]
+
+    def exclude(self, hosts: Sequence[str]) -> list[str]:
+        """Give these hosts no more work; labels of the pools where that can be done."""
+        labels = [label for label, guard in self._guards.items() if guard.exclude(hosts)]
+        for label in labels:
+            # Its dispatcher reads this, and sends the workers there home when they are idle.
+            folder = Path(self._executors[label].logdir)
+            (folder / EXCLUDED_HOSTS).write_text("\n".join(hosts), "utf-8")
+        return labels
+
+    def _poller_lives(self) -> bool:
+        return bool(self._parsl.job_status_poller._thread.is_alive())  # noqa: SLF001 - see above
+
+    def _refusal(self, label: str, why: object) -> SiteError:
+        pool = f"pool {label!r} of site {self._site.name!r}"
+        if isinstance(why, VersionMismatch):
+            return SiteError(
+                f"{pool}: its workers have {_versions(why.manager_version)}, the manager has "
+                f"{_versions(why.interchange_version)}; both must be the same",
+                code="AL202",
+                consequence="What is finished is kept.",
+                next_step="install the same versions where the workers run, or start them from "
+                "the environment of the manager; then run `alflow resume`",
+            )
+        return SiteError(
+            f"{pool} gets no workers: {why}",
+            code="AL202",
+            consequence="What is finished is kept.",
+            next_step="mend the site file, then run `alflow resume`",
+        )
 
     def close(self, *, cancel: bool) -> None:
         """Let go of Parsl; returns within a deadline whatever state it is in.
@@ -134,13 +206,15 @@ class Kernel:
         atexit.unregister(self._parsl.atexit_cleanup)
         poller = self._parsl.job_status_poller
         # Not the poller's own close: that one cancels all blocks.
-        Timer.close(poller, timeout=_POLLER_DEADLINE_S)
-        is_quiet = not poller._thread.is_alive()  # noqa: SLF001 - see above
+        Timer.close(poller, timeout=_JOIN_DEADLINE_S)
+        is_quiet = not self._poller_lives()
         if cancel:
             _within(_CLOSE_DEADLINE_S, self._cancel_blocks)
             self._kill_dispatchers()
         else:
             self._dismiss_dispatchers()
+        for blocks in self._batches:
+            _within(_CLOSE_DEADLINE_S, partial(blocks.close, cancel=cancel))
         for executor in self._executors.values():
             _disconnect(executor, with_commands=is_quiet)
         self._parsl.executors["_parsl_internal"].shutdown()
@@ -150,8 +224,9 @@ class Kernel:
 
     def _cancel_blocks(self) -> None:
         for executor in self._executors.values():
-            if executor.provider is not None:
-                executor.provider.cancel(list(executor.job_ids_to_block))
+            provider = executor.provider
+            if provider is not None and not isinstance(provider, BatchBlocks):
+                provider.cancel(list(executor.job_ids_to_block))
 
     def _dismiss_dispatchers(self) -> None:
         for executor in self._executors.values():
@@ -175,20 +250,6 @@ class Kernel:
                 interchange.wait()
 
 
-def guarded_error_handler(executor: Any, status: Mapping[str, Any]) -> None:
-    """Give a pool up when its last three blocks failed, once.
-
-    Parsl calls the handler at every poll. A second call for an executor that was given up
-    raises out of the poller, and no other executor gets a block any more.
-    """
-    if executor.bad_state_is_set:
-        return
-    try:
-        windowed_error_handler(executor, dict(status))
-    except Exception:
-        _logger.exception("giving up pool %s", executor.label)
-
-
 def log_to(directory: Path) -> Callable[[], None]:
     """Send Parsl's log to a rotating file; returns what undoes it."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -210,42 +271,28 @@ def log_to(directory: Path) -> Callable[[], None]:
     return undo
 
 
-def _prepared(pool: Pool, environment: Mapping[str, str]) -> HighThroughputExecutor:
-    """The executor of a pool, with all that a site file need not think of."""
-    executor = pool.make()
-    if not isinstance(executor, HighThroughputExecutor):
-        raise SiteError(
-            f"pool {pool.label!r}: make() returned a {type(executor).__name__}, "
-            "not a parsl HighThroughputExecutor"
-        )
-    executor.label = pool.label
-    executor.block_error_handler = guarded_error_handler
-    # By module and interpreter instead of by name: works with any PATH, or none.
-    python = [sys.executable, "-P", "-m"]
-    executor.interchange_launch_cmd = [
-        *python,
-        "alflow.execution.interchange",
-        str(os.getpid()),
-    ]
-    if executor.launch_cmd == DEFAULT_LAUNCH_CMD:
-        variables = {**environment, THREADS_VARIABLE: str(pool.threads)}
-        settings = [f"{name}={value}" for name, value in sorted(variables.items())]
-        command = shlex.join(["/usr/bin/env", *settings, *python, _POOL_MODULE])
-        # Parsl formats the command twice.
-        escaped = command.replace("{", "{{{{").replace("}", "}}}}")
-        executor.launch_cmd = DEFAULT_LAUNCH_CMD.replace(_POOL_SCRIPT, escaped, 1)
-    return executor
-
-
 def _disconnect(executor: HighThroughputExecutor, *, with_commands: bool) -> None:
     """Close the sockets of an executor without waiting for messages to be delivered."""
     executor._result_queue_thread_exit.set()  # noqa: SLF001 - shutdown() waits for ever
     thread = executor._result_queue_thread  # noqa: SLF001
     if thread is not None:
-        thread.join(_POLLER_DEADLINE_S)
+        thread.join(_JOIN_DEADLINE_S)
+        if not thread.is_alive():
+            # It closes its own connection, unless it ended by an error.
+            executor.incoming_q.zmq_context.destroy(linger=0)
     executor.outgoing_q.zmq_context.destroy(linger=0)
+    client = executor.command_client
     if with_commands:
-        executor.command_client.zmq_context.destroy(linger=0)
+        client.zmq_context.destroy(linger=0)
+    else:
+        # The poller is still inside. Destroyed by the garbage collector it would wait for that.
+        _abandoned.append(client)
+
+
+def _versions(text: str) -> str:
+    """Parsl's `py.v=3.11 parsl.v=2026.10.26` in words."""
+    python, _, parsl = text.partition(" ")
+    return f"Python {python.rpartition('=')[2]} with Parsl {parsl.rpartition('=')[2]}"
 
 
 def _within(deadline_s: float, action: Callable[[], None]) -> None:

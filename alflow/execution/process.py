@@ -13,6 +13,7 @@ from typing import Any
 
 from alflow.core.errors import SiteError
 from alflow.core.labels import Failure, FailureKind
+from alflow.core.protocols import News
 from alflow.core.tasks import AttemptRef
 from alflow.execution.files import CampaignFiles
 from alflow.execution.foreman import foreman_command
@@ -55,12 +56,13 @@ class ProcessExecutor:
         if self._foreman is None:
             self._foreman = self._launch()
 
-    def submit(self, attempt: AttemptRef) -> None:
+    def submit(self, attempt: AttemptRef, *, larger: bool = False) -> None:
         """Queue an attempt whose spec is on disk.
 
         Raises:
             SiteError: If the executor has not been started.
         """
+        del larger
         self._pending[attempt] = None
         # A foreman that is gone is noticed by `wait`, with all that was pending.
         with contextlib.suppress(BrokenPipeError):
@@ -72,8 +74,25 @@ class ProcessExecutor:
         """Number of workers, for each installed task kind; all kinds share them."""
         return dict.fromkeys(available("tasks"), self._n_workers)
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when some attempt may have ended, or after `timeout_s`.
+    def pools(self) -> Mapping[str, str]:
+        """One group for all kinds."""
+        return dict.fromkeys(available("tasks"), "workers")
+
+    def refusals(self) -> Mapping[str, SiteError]:
+        """Nothing is refused here."""
+        return {}
+
+    def news(self) -> Sequence[News]:
+        """Nothing happens to the workers that a manager need know."""
+        return ()
+
+    def exclude(self, hosts: Sequence[str]) -> Sequence[str]:
+        """There is no other host."""
+        del hosts
+        return ()
+
+    def wait(self, timeout_s: float) -> Sequence[AttemptRef]:
+        """Return when some attempts may have ended, or after `timeout_s`; which ones.
 
         Raises:
             SiteError: If the foreman keeps dying.
@@ -83,14 +102,17 @@ class ProcessExecutor:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         if not poll.poll(timeout_s * 1000):
-            return
+            return ()
         chunk = os.read(descriptor, 65536)
         *lines, self._unread = (self._unread + chunk).split(b"\n")
+        ended = []
         for line in lines:
             reply = json.loads(line)
-            self._ended(AttemptRef(**reply["attempt"]), reply["status"])
+            ended.append(AttemptRef(**reply["attempt"]))
+            self._ended(ended[-1], reply["status"])
         if not chunk:
             self._replace(foreman)
+        return ended
 
     def lost(self) -> Sequence[tuple[AttemptRef, Failure]]:
         """Attempts that ended without a result, each told once.
@@ -107,6 +129,9 @@ class ProcessExecutor:
             if is_over or has_result:
                 del self._suspects[attempt]
         return lost
+
+    def adopted(self, attempts: Sequence[AttemptRef]) -> None:
+        """Attempts of earlier managers that live on end by themselves, with their workers."""
 
     def close(self, *, cancel: bool) -> None:
         """Let go of the workers.

@@ -9,6 +9,9 @@
         train = local_pool("train", workers=1, threads=4)
         return Site("mine", pools={"train": train, "*": local_pool(workers=8)})
 
+A string `"YOUR_..."` in a site file is a placeholder: the site does not start before it is
+replaced. The comment behind it says what to write.
+
 Any Parsl `HighThroughputExecutor` can be a pool: `Pool("gpu", workers=4, make=function)` with
 a function of no arguments that returns it. Labels, launch commands, the environment of the
 workers and the handling of errors are set by alflow. Parsl is imported only when a site
@@ -17,8 +20,10 @@ starts.
 
 import ast
 import importlib.util
+import io
 import os
 import re
+import tokenize
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,8 +35,14 @@ from alflow.core.errors import SiteError, closest
 
 WORKERS_VARIABLE = "ALFLOW_LOCAL_WORKERS"
 """Environment variable with the number of workers of the local pool."""
+SITES_VARIABLE = "ALFLOW_SITES"
+"""Environment variable with the folder of one's own site files."""
 EVERY_OTHER_KIND = "*"
 """Key in `Site.pools` for the task kinds that are not named."""
+LARGER_SUFFIX = ":larger"
+"""Ending of a key in `Site.pools` for second tries with more."""
+
+_PLACEHOLDER = re.compile(r"YOUR_[A-Z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +79,10 @@ class Site:
     Attributes:
         name: Name of the site.
         pools: Task kind to the pool that runs it; the key `*` stands for every other kind.
-            Several kinds may share one pool.
+            Several kinds may share one pool. A pool for `KIND:larger` gets the second try of
+            tasks that failed for lack of memory or time.
         environment: Environment variables of all workers.
-        strategy: How Parsl scales the number of blocks: `simple`, `htex_auto_scale`, `none`.
+        strategy: How Parsl scales the number of blocks: `simple` or `none`.
         strategy_period_s: How often it does so [s].
         max_idle_s: Age of an idle block at which it may be given back [s].
     """
@@ -83,11 +95,18 @@ class Site:
     max_idle_s: float = 120.0
 
     def __post_init__(self) -> None:
-        """Refuse two pools with one label."""
+        """Refuse what could not run."""
         labels = [pool.label for pool in self.distinct_pools()]
         if len(set(labels)) < len(labels):
             raise SiteError(
                 f"site {self.name!r} has two pools with one label: {sorted(labels)}"
+            )
+        # Parsl's third way, `htex_auto_scale`, cancels blocks that still wait when there are
+        # fewer tasks than a block has workers, and asks for others at once, for ever.
+        if self.strategy not in ("simple", "none"):
+            raise SiteError(
+                f"site {self.name!r} has strategy {self.strategy!r}",
+                next_step="strategies are 'simple' and 'none'",
             )
 
     def distinct_pools(self) -> tuple[Pool, ...]:
@@ -98,13 +117,19 @@ class Site:
         """Whether some pool runs a task kind."""
         return kind in self.pools or EVERY_OTHER_KIND in self.pools
 
-    def pool_of(self, kind: str) -> Pool:
+    def pool_of(self, kind: str, *, larger: bool = False) -> Pool:
         """The pool that runs a task kind.
+
+        Args:
+            kind: The kind.
+            larger: Whether an attempt failed for lack of memory or time before.
 
         Raises:
             SiteError: If no pool does.
         """
         pool = self.pools.get(kind, self.pools.get(EVERY_OTHER_KIND))
+        if larger:
+            pool = self.pools.get(kind + LARGER_SUFFIX, pool)
         if pool is None:
             raise SiteError(
                 f"site {self.name!r} has no pool for tasks of kind {kind!r}",
@@ -145,34 +170,127 @@ def local_pool(
     return Pool(label, count, make, threads)
 
 
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A place in a site file where a user has to write something.
+
+    Attributes:
+        line: Line, from 1.
+        word: What stands there.
+        meaning: What to write instead, or empty if the file does not say.
+    """
+
+    line: int
+    word: str
+    meaning: str
+
+
+def own_sites() -> Path:
+    """Folder of one's own site files, which are found by name: $ALFLOW_SITES, or below home."""
+    given = os.environ.get(SITES_VARIABLE)
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(given or f"{home}/alflow/sites").expanduser()
+
+
+def site_files() -> dict[str, Path]:
+    """Sites that are found by name; one's own hide those that come with alflow."""
+    folders = (_shipped(), own_sites())
+    paths = [path for folder in folders for path in sorted(folder.glob("[!_.]*.py"))]
+    return {path.stem: path for path in paths}
+
+
 def list_sites() -> dict[str, str]:
-    """Names of the sites that come with alflow, each with its first line of documentation."""
-    return {path.stem: _summary(path) for path in sorted(_shipped().glob("[!_.]*.py"))}
+    """Names of the sites that are found by name, each with its first line of documentation."""
+    return {name: site_text(path)[0] for name, path in sorted(site_files().items())}
 
 
-def load_site(name_or_path: str) -> Site:
-    """Load a site by the name of a shipped one or by the path of a site file.
+def site_file(name_or_path: str) -> Path:
+    """The file of a site, by its name or by its path.
 
     Raises:
-        SiteError: If there is no such site, or its file does not define one.
+        SiteError: If there is no such site.
     """
     path = Path(name_or_path).expanduser()
-    if path.suffix != ".py":
-        known = list_sites()
-        if name_or_path not in known:
-            hint = closest(name_or_path, known)
-            raise SiteError(
-                f"there is no site {name_or_path!r}"
-                + (f"; did you mean {hint!r}?" if hint else ""),
-                next_step=f"known sites: {', '.join(known)}; or the path of a site file (.py)",
-            )
-        path = _shipped() / f"{name_or_path}.py"
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise SiteError(f"there is no site file {path}")
+        return path
+    known = site_files()
+    if name_or_path not in known:
+        hint = closest(name_or_path, known)
+        raise SiteError(
+            f"there is no site {name_or_path!r}"
+            + (f"; did you mean {hint!r}?" if hint else ""),
+            next_step=f"known sites: {', '.join(sorted(known))}; "
+            "or the path of a site file (.py)",
+        )
+    return known[name_or_path]
+
+
+def site_text(path: Path) -> tuple[str, str]:
+    """First line of the documentation of a site file, and the rest of it; it is not run."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    except (OSError, SyntaxError, ValueError):
+        return "", ""
+    first, _, rest = text.partition("\n")
+    return first, rest.strip()
+
+
+def placeholders(path: Path) -> list[Placeholder]:
+    """What a user has still to write into a site file, in the order of its lines."""
+    try:
+        tokens = list(
+            tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+        )
+    except (OSError, SyntaxError, ValueError, tokenize.TokenError):
+        return []  # a file that cannot be read is told by those who run it
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
+    return [
+        Placeholder(line, word, comments.get(token.start[0], ""))
+        for token in tokens
+        if token.type == tokenize.STRING
+        for line, text in enumerate(token.string.splitlines(), token.start[0])
+        for word in _PLACEHOLDER.findall(text)
+    ]
+
+
+def load_site(name_or_path: str, *, is_draft: bool = False) -> Site:
+    """Load a site by its name or by the path of a site file.
+
+    Args:
+        name_or_path: Name or path.
+        is_draft: Whether to accept placeholders, to look at the site only.
+
+    Raises:
+        SiteError: If there is no such site, its file does not define one, or the file has
+            placeholders in it.
+    """
+    path = site_file(name_or_path)
+    missing = [] if is_draft else placeholders(path)
+    if missing:
+        lines = [
+            f"{path}:{one.line}: {one.word}: {one.meaning or 'replace it'}"
+            for one in missing
+        ]
+        is_shipped = path.parent == _shipped()
+        raise SiteError(
+            "\n".join(("the site file has placeholders in it:", *lines)),
+            consequence="Nothing was started.",
+            next_step=(
+                f"alflow sites copy {path.stem}  (a file of your own, to write into)"
+                if is_shipped
+                else "write what is missing into the file"
+            ),
+        )
     return _load(path)
 
 
 def _load(path: Path) -> Site:
-    if not path.is_file():
-        raise SiteError(f"there is no site file {path}")
     spec = importlib.util.spec_from_file_location(f"alflow_site_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise SiteError(f"{path}: cannot be loaded as Python")
@@ -194,14 +312,6 @@ def _shipped() -> Path:
     package = Path(alflow.__file__).resolve().parent
     inside = package / "_shipped" / "site_configs"
     return inside if inside.is_dir() else package.parent / "site_configs"
-
-
-def _summary(path: Path) -> str:
-    try:
-        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    return text.partition("\n")[0]
 
 
 def _default_workers(threads: int) -> int:

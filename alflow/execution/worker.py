@@ -23,9 +23,11 @@ from typing import Any
 from alflow.core.errors import AlflowError, SiteError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.tasks import AttemptRef, Outcome
-from alflow.execution.body import environment
+from alflow.execution.deadlines import time_left_s
+from alflow.execution.devices import devices_of_worker
 from alflow.execution.files import HEARTBEAT_PERIOD_S, CampaignFiles, Claim
 from alflow.execution.forked import ForkedProcess
+from alflow.execution.surroundings import THREADS, environment
 
 COMMITTED = "committed"
 """The attempt has a `result.json`, good or bad."""
@@ -34,15 +36,6 @@ NOT_CLAIMED = "not-claimed"
 THREADS_VARIABLE = "ALFLOW_THREADS"
 """Environment variable with the number of threads of a worker; 1 if not set."""
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _REPRODUCIBLE = {
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
@@ -56,6 +49,8 @@ _REPRODUCIBLE = {
 _SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 _KILL_DEADLINE_S = 10.0
 _WATCH_PERIOD_S = 1.0
+_SHORTEST_S = 5.0
+_NO_TIME = "its block was about to end"
 
 
 class _Terminated(BaseException):
@@ -91,9 +86,14 @@ def run_attempt(
 
 
 def child_environment() -> dict[str, str]:
-    """Environment of every child: the same whichever worker runs it."""
+    """Environment of every child: the same whichever worker runs it, but for its devices."""
     threads = os.environ.get(THREADS_VARIABLE, "1")
-    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), **_REPRODUCIBLE}
+    return {
+        **os.environ,
+        **dict.fromkeys(THREADS, threads),
+        **_REPRODUCIBLE,
+        **devices_of_worker(os.environ),
+    }
 
 
 class ForkserverLost(AlflowError):
@@ -235,6 +235,11 @@ def heartbeat(files: CampaignFiles, attempt: AttemptRef) -> Iterator[None]:
 
 def _run(files: CampaignFiles, attempt: AttemptRef) -> str:
     begun = time.monotonic()
+    left_s = time_left_s()
+    if left_s is not None and left_s < _SHORTEST_S:
+        # Not at once: the dispatcher would hand the next one to this worker at the same speed.
+        time.sleep(_SHORTEST_S)
+        return _NO_TIME
     if not files.claim(attempt, Claim.of_this_process()):
         return NOT_CLAIMED
     is_terminated = False
@@ -263,9 +268,13 @@ def _supervise(files: CampaignFiles, attempt: AttemptRef) -> Failure | None:
         timeout_s = _timeout_s(files, attempt)
         server = forkserver()
         server.begin(files, attempt)
-        code = server.wait(timeout_s)
+        left_s = time_left_s()
+        is_limit_of_block = left_s is not None and (timeout_s is None or left_s < timeout_s)
+        code = server.wait(left_s if is_limit_of_block else timeout_s)
         if code is None:
             server.kill()
+            if is_limit_of_block:
+                return Failure(FailureKind.LOST, _NO_TIME, {"yielded": True})
             return Failure(
                 FailureKind.RESOURCE,
                 f"took longer than the allowed timeout_s = {timeout_s:g} s",

@@ -1,22 +1,29 @@
 """The manager: the one process that writes to a campaign's store.
 
 It keeps no state that it cannot read again. A turn takes in what has ended, gives back what was
-lost, carries out the plan, and hands out work; the first turn after a crash is like any other.
+lost, hands out work, and carries out the plan when there is none; the first turn after a crash is
+like any other. What a turn takes in and what it leases is one transaction: results before they
+count, attempts before they are dispatched.
 """
 
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from alflow.core.failpoints import failpoint
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import Executor
+from alflow.core.tasks import AttemptRef
+from alflow.loop import retries
 from alflow.loop.campaign import OpenCampaign
 from alflow.loop.effects import Effects
-from alflow.loop.ingest import Ingest, Notice
+from alflow.loop.ingest import Found, Ingest, Notice
 from alflow.loop.inputs import Inputs
 from alflow.loop.plan import ActionKind, plan
-from alflow.store import AttemptRow, CampaignState, StopMode
+from alflow.store import AttemptRow, CampaignState, Glance, Severity, StopMode, TaskRow
+from alflow.store.faults import POOL_CLOSED, POOL_OPEN
 from alflow.store.views import progress
 
 QUEUE_DEPTH = 2
@@ -24,7 +31,11 @@ QUEUE_DEPTH = 2
 manager, few enough that priorities and a stop stay in the manager's hands."""
 
 TURN_S = 0.5
-"""Longest time between two looks at the campaign directory [s]."""
+"""Longest time between two turns, and shortest between two looks at every open attempt [s]."""
+
+SWEEP_SHARE = 0.05
+"""Share of its time that the manager may spend looking at every open attempt: with thousands of
+them on a slow file system it does so less often, and goes by what its executor tells."""
 
 
 class Ending(StrEnum):
@@ -36,6 +47,8 @@ class Ending(StrEnum):
     """It was asked to stop; running tasks were finished first."""
     INTERRUPTED = "interrupted"
     """It was asked to stop now; running tasks were given back."""
+    DETACHED = "detached"
+    """It was asked to leave; running tasks go on without it."""
     PAUSED = "paused"
     """The iterations that this run was to make are made."""
 
@@ -46,9 +59,12 @@ class StopSignal:
 
     Attributes:
         mode: None to go on, `drain` to finish running tasks first, `now` to give them back.
+        detaches: Whether the manager leaves at the first request and running tasks go on
+            without it; the next manager takes their results in.
     """
 
     mode: StopMode | None = None
+    detaches: bool = False
 
     def press(self) -> None:
         """Ask to drain; asked again, ask to stop now."""
@@ -73,48 +89,137 @@ class Manager:
         self._executor = executor
         self._notify = notify
         self._stop = stop or StopSignal()
-        self._ingest = Ingest(campaign.store, campaign.files, notify)
+        self._untold: list[Notice] = []
+        self._ingest = Ingest(campaign.store, campaign.files, self._untold.append)
         self._effects = Effects(campaign.store, campaign.settings, campaign.files)
         level = campaign.settings.label.primary
         self._inputs = Inputs(campaign.store, campaign.files, level)
+        self._next_sweep = 0.0
+        self._excluded: frozenset[str] = frozenset()
 
     def run(self, *, last_iteration: int | None = None) -> Ending:
         """Turn until the campaign has its final state, or is asked to stop.
 
         Args:
             last_iteration: Do not begin an iteration beyond this one; None sets no limit.
+
+        Raises:
+            SiteError: If nothing will run what is left to do.
+            SiteLost: If the executor broke and a new process might mend it.
         """
+        self._look_at_hosts()
+        hints: Sequence[AttemptRef] = ()
         while True:
-            self._lease.confirm()
-            mode = self._stop_mode()
-            attempts = self._take_in(is_draining=mode is not None)
+            glance = self._store.glance()
+            mode = self._stop.mode or glance.stop
+            if self._stop.mode is not None and self._stop.detaches:
+                return Ending.DETACHED
+            glance = self._take_in_and_lease(hints, glance, is_draining=mode is not None)
+            self._tell_news()
             if mode is StopMode.NOW:
                 return Ending.INTERRUPTED
             if mode is StopMode.DRAIN:
-                if not attempts:
+                if not glance.leased:
                     return Ending.DRAINED
-            else:
+            elif not glance.has_work:
                 ending = self._advance(last_iteration)
                 if ending is not None:
                     return ending
-                self._dispatch(len(attempts))
-            self._executor.wait(TURN_S)
-
-    def _take_in(self, *, is_draining: bool) -> list[AttemptRow]:
-        """Take in everything that has ended; the attempts that have not."""
-        failures = dict(self._executor.lost())
-        still_open = []
-        for attempt in self._store.open_attempts():
-            if self._ingest.take(attempt):
+                hints = ()
                 continue
-            failure = self._loss(
-                attempt, failures.get(attempt.ref), is_draining=is_draining
-            )
-            if failure is None:
-                still_open.append(attempt)
-            elif not self._ingest.take(attempt):  # it may have ended since the first look
-                self._ingest.give_back(attempt, failure)
-        return still_open
+            elif not glance.leased:
+                self._give_up_if_refused()
+            hints = self._executor.wait(TURN_S)
+
+    def _take_in_and_lease(
+        self, hints: Sequence[AttemptRef], glance: Glance, *, is_draining: bool
+    ) -> Glance:
+        """Take in what has ended and hand out what may start; how things stand then."""
+        ended = self._look(hints, is_draining=is_draining)
+        has_room = not is_draining and any(self._room(glance).values())
+        if not ended and not has_room:
+            return glance
+        tasks: list[TaskRow] = []
+        with self._store.together():
+            for one in ended:
+                self._ingest.take(one)
+            if ended:
+                glance = self._store.glance()
+            if not is_draining:
+                tasks = self._next_tasks(glance)
+            attempts = self._store.start_attempts([task.id for task in tasks])
+        self._tell()
+        if self._ingest.clear_host_faults():
+            self._look_at_hosts()
+        for task, attempt in zip(tasks, attempts, strict=True):
+            self._hand_out(task, attempt)
+        return glance.after(attempts)
+
+    def _look(self, hints: Sequence[AttemptRef], *, is_draining: bool) -> list[Found]:
+        """What is new: of every open attempt now and then, else where the executor says."""
+        failures = dict(self._executor.lost())
+        begun = time.monotonic()
+        is_sweep = is_draining or begun >= self._next_sweep
+        if not is_sweep and not hints and not failures:
+            return []
+        tokens = None if is_sweep else [ref.token for ref in (*hints, *failures)]
+        news, others = [], []
+        for attempt in self._store.open_attempts(tokens):
+            told = failures.get(attempt.ref)
+            found = self._ingest.look(attempt)
+            if found.outcome is None and (is_sweep or told is not None):
+                found = self._look_for_loss(found, told, is_draining=is_draining)
+            if found.items or found.outcome is not None:
+                news.append(found)
+            if found.outcome is None and attempt.epoch != self._lease.epoch:
+                others.append(attempt.ref)
+        if is_sweep:
+            self._executor.adopted(others)
+            end = time.monotonic()
+            self._next_sweep = end + max(TURN_S, (end - begun) / SWEEP_SHARE)
+        return news
+
+    def _look_for_loss(
+        self, found: Found, told: Failure | None, *, is_draining: bool
+    ) -> Found:
+        failure = self._loss(found.attempt, told, is_draining=is_draining)
+        if failure is None:
+            return found
+        again = self._ingest.look(found.attempt)  # it may have ended since the first look
+        return again if again.outcome is not None else again.lost(failure)
+
+    def _look_at_hosts(self) -> None:
+        """Give no more work to hosts on which one task after the other fails."""
+        found = {one.host: one for one in self._store.excluded_hosts()}
+        if found.keys() == self._excluded:
+            return
+        pools = self._executor.exclude(sorted(found))
+        where = f"left out of {', '.join(pools)}" if pools else "no pool can leave it out"
+        for host in sorted(found.keys() - self._excluded):
+            tasks = ", ".join(f"t-{number}" for number in found[host].tasks)
+            text = f"{tasks} failed there, one after the other; {where}"
+            data = {"message": text, "last": found[host].message}
+            self._store.event("host-excluded", Severity.WARNING, host, data)
+            self._notify(Notice("host-excluded", host, text))
+        self._excluded = frozenset(found)
+
+    def _tell_news(self) -> None:
+        for one in self._executor.news():
+            closed = {True: POOL_CLOSED, False: POOL_OPEN, None: "pool"}[one.is_closed]
+            severity = Severity.INFO if one.is_closed is False else Severity.WARNING
+            subject = f"pool {one.pool}"
+            self._store.event(closed, severity, subject, {"message": one.text})
+            self._notify(Notice(closed, subject, one.text))
+
+    def _give_up_if_refused(self) -> None:
+        """Nothing runs and nothing was handed out: say so if nothing ever will be.
+
+        Raises:
+            SiteError: If tasks wait that no pool will run.
+        """
+        refusals = self._executor.refusals()
+        if refusals and self._store.queued(dict.fromkeys(refusals, 1)):
+            raise next(iter(refusals.values()))
 
     def _loss(
         self, attempt: AttemptRow, told: Failure | None, *, is_draining: bool
@@ -131,10 +236,8 @@ class Manager:
             return None
         return told or Failure(FailureKind.LOST, "its worker is gone")
 
-    def _stop_mode(self) -> StopMode | None:
-        return self._stop.mode or self._store.stop_requested()
-
     def _advance(self, last_iteration: int | None) -> Ending | None:
+        """Carry out the plan until there is work, or the campaign ends; why it ends."""
         while True:
             view = progress(self._store)
             if view.state != CampaignState.RUNNING:
@@ -153,16 +256,42 @@ class Manager:
                 self._effects.carry_out(action, view)
                 self._notify(Notice(action.kind, f"i{action.iteration}", action.reason))
 
-    def _dispatch(self, n_open: int) -> None:
-        slots = self._executor.slots()
-        room = QUEUE_DEPTH * max(slots.values()) - n_open
-        for task in self._store.queued(slots):
-            if room <= 0:
-                break
-            for name in self._inputs.ensure(task):
-                text = f"{task.spec.key}: {name} was missing or damaged, and was made again"
-                self._notify(Notice("input-remade", f"t-{task.id}", text))
-            self._files.write_spec(task.id, task.spec)
-            self._executor.submit(self._store.start_attempt(task.id))
-            failpoint("manager.submitted")
-            room -= 1
+    def _room(self, glance: Glance) -> Mapping[str, int]:
+        """How many attempts of each kind with queued tasks its pool may be given."""
+        pools = self._executor.pools()
+        handed_out: Counter[str] = Counter()
+        for kind, n in glance.leased.items():
+            handed_out[pools.get(kind, "")] += n
+        return {
+            kind: max(0, QUEUE_DEPTH * slots - handed_out[pools[kind]])
+            for kind, slots in self._executor.slots().items()
+            if kind in glance.queued
+        }
+
+    def _next_tasks(self, glance: Glance) -> list[TaskRow]:
+        """Tasks to hand out, the most urgent first: no pool gets more than it has room for."""
+        room, pools = self._room(glance), self._executor.pools()
+        left = {pools[kind]: n for kind, n in room.items()}
+        tasks = []
+        for task in self._store.queued(room):
+            pool = pools[task.spec.kind]
+            if left[pool] > 0:
+                left[pool] -= 1
+                tasks.append(task)
+        return tasks
+
+    def _hand_out(self, task: TaskRow, attempt: AttemptRef) -> None:
+        for name in self._inputs.ensure(task):
+            text = f"{task.spec.key}: {name} was missing or damaged, and was made again"
+            self._notify(Notice("input-remade", f"t-{task.id}", text))
+        needs_more = task.charged > 0 and retries.needs_more(self._store.faults(task.id))
+        spec = retries.larger(task.spec) if needs_more else task.spec
+        self._files.write_spec(task.id, spec)
+        self._executor.submit(attempt, larger=needs_more)
+        failpoint("manager.submitted")
+
+    def _tell(self) -> None:
+        """Pass on what has been committed by now."""
+        told, self._untold[:] = list(self._untold), []
+        for notice in told:
+            self._notify(notice)

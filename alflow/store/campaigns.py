@@ -13,6 +13,7 @@ from alflow.store.codec import from_json_text, json_text
 from alflow.store.database import insert_new
 from alflow.store.rows import CampaignRow, CampaignState, Severity, StopMode
 from alflow.store.schema import campaign, manager_lease, store_meta
+from alflow.store.statement import Statement
 from alflow.store.transaction import Transaction, utc_now
 
 _DIRECTORY = "directory"
@@ -113,11 +114,12 @@ def request_stop(tx: Transaction, mode: StopMode) -> None:
     tx.event("stop-requested", mode, {})
 
 
+_STOP_MODE = Statement(select(campaign.c.stop_mode).order_by(campaign.c.id).limit(1))
+
+
 def stop_requested(connection: Connection) -> StopMode | None:
     """How the campaign was asked to stop, if it was."""
-    mode: str | None = connection.scalar(
-        select(campaign.c.stop_mode).order_by(campaign.c.id).limit(1)
-    )
+    mode: str | None = _STOP_MODE.value(connection)
     return None if mode is None else StopMode(mode)
 
 

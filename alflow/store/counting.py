@@ -5,11 +5,11 @@ Every transaction that changes a state changes the count, and `drift` compares w
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.sql.expression import Insert
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.sql.schema import Table
 
 from alflow.core.tasks import TaskState
@@ -21,12 +21,22 @@ from alflow.store.schema import (
     task,
     task_count,
 )
+from alflow.store.statement import Statement
 from alflow.store.transaction import Transaction
 
 IMPORTED = 0
 """Stands for the iteration of labels that no iteration asked for."""
 
 Key = tuple[Any, ...]
+
+_PLACE = Statement(
+    select(task.c.iteration_id, task.c.kind).where(task.c.id == bindparam("task"))
+)
+_OPEN = Statement(
+    select(task_count.c.kind, task_count.c.state, task_count.c.n).where(
+        task_count.c.state.in_([TaskState.QUEUED, TaskState.LEASED]), task_count.c.n > 0
+    )
+)
 
 
 def add_tasks(tx: Transaction, changes: Mapping[tuple[int, str, TaskState], int]) -> None:
@@ -36,11 +46,18 @@ def add_tasks(tx: Transaction, changes: Mapping[tuple[int, str, TaskState], int]
 
 def move_task(tx: Transaction, task_id: int, before: TaskState, after: TaskState) -> None:
     """A task went from one state to another."""
-    row = tx.connection.execute(
-        select(task.c.iteration_id, task.c.kind).where(task.c.id == task_id)
-    ).one()
-    place = (row.iteration_id, row.kind)
+    place = tuple(_PLACE.rows(tx.connection, task=task_id)[0])
     add_tasks(tx, {(*place, before): -1, (*place, after): 1})
+
+
+def open_tasks(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+    """Number of tasks that are queued, and that are leased, by kind; none is left out."""
+    queued: dict[str, int] = {}
+    leased: dict[str, int] = {}
+    for kind, state, n in _OPEN.rows(connection):
+        counts = queued if state == TaskState.QUEUED else leased
+        counts[kind] = counts.get(kind, 0) + n
+    return queued, leased
 
 
 def add_labels(
@@ -103,18 +120,24 @@ def _add(tx: Transaction, table: Table, changes: Mapping[Any, int]) -> None:
     ]
     if not rows:
         return
-    tx.connection.execute(_upsert(tx.connection, table, names), rows)
+    _upsert(tx.connection.dialect.name, table).run(tx.connection, rows)
 
 
-def _upsert(connection: Connection, table: Table, names: Sequence[str]) -> Insert:
-    if connection.dialect.name == "postgresql":
+@cache
+def _upsert(dialect: str, table: Table) -> Statement:
+    names = [column.name for column in table.primary_key]
+    if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
         server = postgresql.insert(table)
         more = {"n": table.c.n + server.excluded.n}
-        return server.on_conflict_do_update(index_elements=names, set_=more)
+        return Statement(
+            server.on_conflict_do_update(index_elements=names, set_=more), (*names, "n")
+        )
     from sqlalchemy.dialects import sqlite
 
     file = sqlite.insert(table)
     more = {"n": table.c.n + file.excluded.n}
-    return file.on_conflict_do_update(index_elements=names, set_=more)
+    return Statement(
+        file.on_conflict_do_update(index_elements=names, set_=more), (*names, "n")
+    )

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from sqlalchemy.sql.schema import Table
 from alflow.core.errors import StoreError
 from alflow.core.urls import without_secrets
 from alflow.store.server import ARRAYS, explained, server_engine, server_url
+from alflow.store.statement import Statement
 
 __all__ = [
     "APPLICATION_ID",
@@ -238,8 +240,13 @@ def insert_new(place: Connection | Dialect, table: Table) -> Insert:
 
 def next_id(connection: Connection, table: Table) -> int:
     """The id after the largest one. Writers exclude each other, so nobody else takes it."""
-    largest: int | None = connection.scalar(select(func.max(table.c.id)))
+    largest: int | None = _largest_id(table).value(connection)
     return (largest or 0) + 1
+
+
+@cache
+def _largest_id(table: Table) -> Statement:
+    return Statement(select(func.max(table.c.id)))
 
 
 def file_error(name: str, error: BaseException | None) -> StoreError:

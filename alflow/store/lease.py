@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, extract, func, select
+from sqlalchemy import Connection, bindparam, extract, func, select
 
 from alflow.core.errors import LeaseHeld, StoreError
 from alflow.core.failpoints import failpoint
@@ -24,6 +24,7 @@ from alflow.store.codec import AnyRow
 from alflow.store.database import Database
 from alflow.store.locks import ProcessLock, process_lock
 from alflow.store.schema import campaign, manager_lease
+from alflow.store.statement import Statement
 from alflow.store.transaction import Transaction, utc_now
 
 TTL_S = float(os.environ.get("ALFLOW_LEASE_TTL_S", "30"))
@@ -79,14 +80,13 @@ class Lease:
         if self._is_lost or row.epoch != self.epoch:
             raise _fenced(self._database.name, row)
 
-    def confirm(self) -> None:
+    def confirm(self, connection: Connection) -> None:
         """Make sure that it is still held, before doing things outside of the database.
 
         Raises:
             LeaseHeld: If another manager has taken over.
         """
-        with self._database.read() as connection:
-            row = _row(connection, self.campaign_id)
+        row = _row(connection, self.campaign_id)
         if self._is_lost or row.epoch != self.epoch:
             raise _fenced(self._database.name, row)
 
@@ -277,10 +277,15 @@ def _times(now: float) -> dict[str, float]:
     return {"renewed": now, "expires": now + TTL_S}
 
 
+_OF_CAMPAIGN = select(manager_lease).where(
+    manager_lease.c.campaign_id == bindparam("campaign")
+)
+_ROW = Statement(_OF_CAMPAIGN)
+_LOCKED_ROW = Statement(_OF_CAMPAIGN.with_for_update(key_share=True))
+
+
 def _row(connection: Connection, campaign_id: int) -> AnyRow:
-    return connection.execute(
-        select(manager_lease).where(manager_lease.c.campaign_id == campaign_id)
-    ).one()
+    return _ROW.rows(connection, campaign=campaign_id)[0]
 
 
 def _locked_row(connection: Connection, campaign_id: int) -> AnyRow:
@@ -289,8 +294,7 @@ def _locked_row(connection: Connection, campaign_id: int) -> AnyRow:
     A manager that takes over waits for a transaction of the old one to end; what the old one
     writes after that finds the new epoch.
     """
-    query = select(manager_lease).where(manager_lease.c.campaign_id == campaign_id)
-    return connection.execute(query.with_for_update(key_share=True)).one()
+    return _LOCKED_ROW.rows(connection, campaign=campaign_id)[0]
 
 
 def _held(name: str, row: AnyRow, now: float) -> LeaseHeld:

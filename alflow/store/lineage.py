@@ -18,6 +18,7 @@ from alflow.store.schema import (
     candidate,
     ensemble,
     ensemble_metric,
+    environment,
     event,
     iteration,
     iteration_stat,
@@ -256,13 +257,16 @@ def _attempts(connection: Connection, task_id: int) -> list[Found]:
             attempt.c.failure_class.label("failure"),
             attempt.c.message,
             attempt.c.details_json,
+            environment.c.packages_json.label("environment"),
         )
+        .outerjoin(environment, environment.c.id == attempt.c.env_id)
         .where(attempt.c.task_id == task_id)
         .order_by(attempt.c.no)
     )
     rows = _many(connection, query)
     for row in rows:
         row["details"] = from_json_text(row.pop("details_json"))
+        row["environment"] = from_json_text(row.pop("environment"))
     return rows
 
 

@@ -4,9 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, select
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Select,
+    case,
+    false,
+    func,
+    select,
+    type_coerce,
+)
 
 from alflow.core.errors import SettingsError, closest
+from alflow.store.faults import is_quarantined
 from alflow.store.rows import ItemState
 from alflow.store.schema import (
     attempt,
@@ -76,6 +86,9 @@ def listing(
         return _with_metrics(connection, found) if what == "generations" else found
 
 
+_LAST = (attempt.c.task_id == task.c.id) & (attempt.c.no == task.c.attempts)
+
+
 def _tasks() -> Select[Any]:
     return (
         select(
@@ -88,11 +101,37 @@ def _tasks() -> Select[Any]:
             task.c.priority,
             task.c.attempts,
             task.c.charged,
+            attempt.c.failure_class.label("failure"),
+            type_coerce(func.coalesce(is_quarantined(), false()), Boolean).label(
+                "quarantined"
+            ),
+            task.c.not_before,
             task.c.published,
             task.c.ended,
         )
         .join(iteration, iteration.c.id == task.c.iteration_id)
         .outerjoin(level_of_theory, level_of_theory.c.id == task.c.lot_id)
+        .outerjoin(attempt, _LAST)
+        .order_by(task.c.id)
+    )
+
+
+def _quarantine() -> Select[Any]:
+    """Tasks whose tries are used up, with nothing known against their input."""
+    return (
+        select(
+            task.c.id,
+            task.c.kind,
+            task.c.key,
+            iteration.c.number.label("iteration"),
+            task.c.attempts,
+            attempt.c.failure_class.label("failure"),
+            attempt.c.host,
+            attempt.c.message,
+        )
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .join(attempt, _LAST)
+        .where(is_quarantined())
         .order_by(task.c.id)
     )
 
@@ -227,6 +266,7 @@ _TASK_FILTERS = {"iteration": iteration.c.number, "kind": task.c.kind}
 
 LISTINGS: Mapping[str, tuple[Callable[[], Select[Any]], Mapping[str, Any]]] = {
     "tasks": (_tasks, {**_TASK_FILTERS, "state": task.c.state}),
+    "quarantine": (_quarantine, _TASK_FILTERS),
     "attempts": (_attempts, {**_TASK_FILTERS, "state": attempt.c.state}),
     "structures": (
         _structures,

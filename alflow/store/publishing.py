@@ -21,12 +21,29 @@ from alflow.store.schema import (
     structure,
     task,
 )
+from alflow.store.statement import Statement
 from alflow.store.transaction import Transaction
 
 LABEL = "label"
 """The kind of task whose items are requested labels."""
 
 
+_NEW_TASK = Statement(
+    task.insert(),
+    (
+        *(
+            "id",
+            "campaign_id",
+            "iteration_id",
+            "kind",
+            "key",
+            "lot_id",
+            "state",
+            "priority",
+        ),
+        *("spec_json", "item_hashes", "attempts", "charged", "published"),
+    ),
+)
 _IDS = select(structure.c.hash, structure.c.id)
 _SPLITS = select(campaign_structure.c.structure_id, campaign_structure.c.split)
 _ASKED = select(label_item.c.structure_id, label_item.c.lot_id)
@@ -37,9 +54,14 @@ def publish(tx: Transaction, tasks: Sequence[NewTask]) -> int:
     fresh = _fresh(tx, tasks)
     first = next_id(tx.connection, task)
     counts: Counter[tuple[int, str, TaskState]] = Counter()
+    iterations = {n: tx.iteration_id(n) for n in {new.iteration for new in fresh}}
+    levels = {
+        name: level_id(tx.connection, name)
+        for name in {new.lot for new in fresh if new.lot is not None}
+    }
     for task_id, new in enumerate(fresh, first):
-        lot_id = None if new.lot is None else level_id(tx.connection, new.lot)
-        state, iteration_id = TaskState.QUEUED, tx.iteration_id(new.iteration)
+        lot_id = None if new.lot is None else levels[new.lot]
+        state, iteration_id = TaskState.QUEUED, iterations[new.iteration]
         values = {
             "id": task_id,
             "campaign_id": tx.campaign_id,
@@ -55,7 +77,7 @@ def publish(tx: Transaction, tasks: Sequence[NewTask]) -> int:
             "charged": 0,
             "published": tx.now,
         }
-        tx.connection.execute(task.insert(), values)
+        _NEW_TASK.run(tx.connection, [values])
         failpoint("store.publish.inside")
         if new.spec.kind == LABEL:
             if lot_id is None:

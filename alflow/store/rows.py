@@ -1,7 +1,8 @@
 """What goes into a store and what comes out: plain frozen rows, no SQL."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -190,6 +191,35 @@ class AttemptRow:
     task: TaskRow
     epoch: int
     started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """Where the work stands, in numbers.
+
+    Attributes:
+        stop: How the manager was asked to stop, if it was.
+        queued: Number of tasks that wait for a worker, or for their time, by kind.
+        leased: Number of attempts that have not ended, by kind.
+    """
+
+    stop: StopMode | None
+    queued: Mapping[str, int]
+    leased: Mapping[str, int]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether some task has not ended."""
+        return bool(self.queued or self.leased)
+
+    def after(self, started: Sequence[AttemptRef]) -> "Glance":
+        """The same after some queued tasks have been started."""
+        kinds = Counter(attempt.kind for attempt in started)
+        queued = {kind: n - kinds[kind] for kind, n in self.queued.items()}
+        leased = Counter(self.leased) + kinds
+        return replace(
+            self, queued={kind: n for kind, n in queued.items() if n}, leased=leased
+        )
 
 
 @dataclass(frozen=True, slots=True)

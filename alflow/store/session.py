@@ -1,7 +1,7 @@
 """An open database with a campaign in it: connections, the lease, the campaign's own row."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
-from alflow.store import campaigns
+from alflow.store import campaigns, counting
 from alflow.store.database import Database
 from alflow.store.lease import Lease, acquire
-from alflow.store.rows import CampaignRow, CampaignState, Severity, StopMode
+from alflow.store.rows import CampaignRow, CampaignState, Glance, Severity, StopMode
 from alflow.store.transaction import Transaction, utc_now
 
 
@@ -23,6 +23,8 @@ class Session:
         """Wrap an open database whose schema has been checked."""
         self.database = database
         self._lease: Lease | None = None
+        self._shared: Transaction | None = None
+        self._shared_kinds: list[str] = []
 
     @property
     def name(self) -> str:
@@ -37,7 +39,46 @@ class Session:
 
     def read(self) -> AbstractContextManager[Connection]:
         """A read transaction, for the queries of this package."""
+        if self._shared is not None:
+            return nullcontext(self._shared.connection)
         return self.database.read()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for all verbs that are called in the block: all happen, or none.
+
+        Verbs see what those before them wrote; everybody else sees it when the block ends. Other
+        writers wait for the block: nothing slow belongs into it.
+        """
+        lease = self._held()
+        try:
+            with self.database.write() as connection:
+                lease.check(connection)
+                self._shared = Transaction(
+                    connection, lease.campaign_id, lease.epoch, utc_now()
+                )
+                try:
+                    yield
+                finally:
+                    self._shared = None
+            for kind in self._shared_kinds:
+                failpoint(f"store.{kind}.after")
+        finally:
+            self._shared_kinds.clear()
+
+    def glance(self) -> Glance:
+        """What a manager asks in every turn, once it is sure that it still is the manager.
+
+        Raises:
+            LeaseHeld: If another manager has taken over.
+        """
+        lease = self._held()
+        with self.read() as connection:
+            if self._shared is None:  # else it was checked when the transaction began
+                lease.confirm(connection)
+            return Glance(
+                campaigns.stop_requested(connection), *counting.open_tasks(connection)
+            )
 
     def create_campaign(self, name: str, config: Mapping[str, Any], seed: int) -> int:
         """Insert the campaign of this store and return its id; there may be only one."""
@@ -122,6 +163,11 @@ class Session:
     @contextmanager
     def _write(self, kind: str) -> Iterator[Transaction]:
         """A write transaction of the manager; `kind` names it among the failpoints."""
+        if self._shared is not None:
+            yield self._shared
+            self._shared_kinds.append(kind)
+            failpoint(f"store.{kind}.before")
+            return
         lease = self._held()
         with self.database.write() as connection:
             lease.check(connection)

@@ -15,6 +15,7 @@ from alflow.store import (
     curation,
     datasets,
     digest,
+    faults,
     generations,
     importing,
     labels,
@@ -24,6 +25,7 @@ from alflow.store import (
     work,
 )
 from alflow.store.codec import Number
+from alflow.store.faults import ExcludedHost, Fault
 from alflow.store.generations import TasksOfSnapshot
 from alflow.store.importing import ImportResult, ImportSource, NewLabelled
 from alflow.store.rows import (
@@ -86,12 +88,23 @@ class Store(Session):
     def start_attempt(self, task_id: int) -> AttemptRef:
         """Lease a queued task to a new attempt, before it is handed to a worker."""
         with self._write("start-attempt") as tx:
-            return work.start_attempt(tx, task_id, self._held().holder)
+            return work.start_attempts(tx, [task_id], self._held().holder)[0]
 
-    def open_attempts(self) -> list[AttemptRow]:
-        """Attempts without an end, of earlier managers too, the oldest first."""
+    def start_attempts(self, task_ids: Sequence[int]) -> list[AttemptRef]:
+        """Lease queued tasks to new attempts, before they are handed to workers; in order."""
+        if not task_ids:
+            return []
+        with self._write("start-attempt") as tx:
+            return work.start_attempts(tx, task_ids, self._held().holder)
+
+    def open_attempts(self, tokens: Sequence[str] | None = None) -> list[AttemptRow]:
+        """Attempts without an end, of earlier managers too, the oldest first.
+
+        Args:
+            tokens: Only attempts with these tokens; None for all.
+        """
         with self.read() as connection:
-            return work.open_attempts(connection)
+            return work.open_attempts(connection, tokens)
 
     def finish_task(
         self, attempt: AttemptRef, outcome: Outcome, extra_publish: Sequence[NewTask] = ()
@@ -116,6 +129,7 @@ class Store(Session):
         *,
         charged: bool,
         not_before: float | None = None,
+        host: str | None = None,
     ) -> bool:
         """End an attempt and queue its task again; False if it had ended already.
 
@@ -124,16 +138,47 @@ class Store(Session):
             failure: Why it ended.
             charged: Whether the task is to blame.
             not_before: Earliest time to start again [s since 1970, UTC].
+            host: Where it ran; None if no worker ever took it.
         """
         with self._write("requeue") as tx:
             return work.requeue(
-                tx, attempt, failure, charged=charged, not_before=not_before
+                tx, attempt, failure, charged=charged, not_before=not_before, host=host
             )
 
-    def fail_task(self, attempt: AttemptRef, failure: Failure) -> bool:
-        """End a task for good, with its pending labels; False if it had ended already."""
+    def fail_task(
+        self, attempt: AttemptRef, failure: Failure, host: str | None = None
+    ) -> bool:
+        """End a task, with its pending labels; False if it had ended already.
+
+        Args:
+            attempt: The attempt.
+            failure: Why it ended.
+            host: Where it ran; None if no worker ever took it.
+        """
         with self._write("fail-task") as tx:
-            return work.fail(tx, attempt, failure)
+            return work.fail(tx, attempt, failure, host)
+
+    def release_task(self, task_id: int) -> None:
+        """Queue a failed task again, with its labels, as if it had never been tried.
+
+        A campaign that failed goes on; one that ended well runs the task if its limits are
+        raised.
+
+        Raises:
+            StoreError: If there is no such task, or it has not failed.
+        """
+        with self._write("release-task") as tx:
+            faults.release(tx, task_id)
+
+    def faults(self, task_id: int) -> tuple[Fault, ...]:
+        """Failed attempts of a task since it was last released, the oldest first."""
+        with self.read() as connection:
+            return faults.history(connection, task_id)
+
+    def excluded_hosts(self) -> tuple[ExcludedHost, ...]:
+        """Hosts on which several tasks failed in a row, by name."""
+        with self.read() as connection:
+            return faults.excluded_hosts(connection, utc_now())
 
     def add_structures(
         self,

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from alflow.store import campaigns, lease
 from alflow.store.codec import AnyRow, from_json_text, nan_if_none
+from alflow.store.faults import Troubles, troubles
 from alflow.store.rows import CampaignState, EnsembleState, ItemState, Split
 from alflow.store.schema import (
     campaign,
@@ -25,6 +26,7 @@ from alflow.store.schema import (
     task_count,
 )
 from alflow.store.store import Store
+from alflow.store.transaction import utc_now
 
 SAMPLE = "sample"
 """The kind of task that explores. The key of one is `PREFIX/NUMBER`, a prefix to a round."""
@@ -154,6 +156,7 @@ class Status:
         tasks: Number of tasks by kind and state.
         manager: Who runs it.
         events: The last events, newest first (JSON-like).
+        troubles: What stands in its way: lost attempts, waits, quarantine, hosts, pools.
     """
 
     campaign: str
@@ -167,6 +170,7 @@ class Status:
     tasks: Mapping[str, Counts]
     manager: ManagerStatus
     events: Sequence[Mapping[str, Any]]
+    troubles: Troubles = field(default_factory=Troubles)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
@@ -218,6 +222,7 @@ def status(store: Store) -> Status:
             tasks={kind: dict(states) for kind, states in totals.items()},
             manager=_manager(connection),
             events=_events(connection),
+            troubles=troubles(connection, utc_now()),
         )
 
 

@@ -1,7 +1,8 @@
 """Tasks and attempts: hand out, finish, give up."""
 
 import secrets
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from alflow.core.canonical import sha256_hex
 from alflow.core.errors import StoreError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.tasks import AttemptRef, Outcome, TaskSpec, TaskState
-from alflow.store import counting
+from alflow.store import counting, frequent
 from alflow.store.codec import AnyRow, from_json_text, hashes_from, lossy_json_text
 from alflow.store.database import next_id
 from alflow.store.rows import (
@@ -27,7 +28,6 @@ from alflow.store.schema import (
     environment,
     iteration,
     label_item,
-    level_of_theory,
     task,
 )
 from alflow.store.transaction import Transaction
@@ -39,15 +39,10 @@ def queued(
     """Tasks that may start, the most urgent first."""
     rows: list[TaskRow] = []
     for kind, limit in limit_by_kind.items():
-        if limit <= 0:
-            continue
-        condition = (
-            (task.c.state == TaskState.QUEUED)
-            & (task.c.kind == kind)
-            & (task.c.not_before.is_(None) | (task.c.not_before <= now))
-        )
-        query = _tasks(condition).order_by(task.c.priority.desc(), task.c.id).limit(limit)
-        rows += [_task_row(row) for row in connection.execute(query)]
+        if limit > 0:
+            rows += map(
+                task_row, frequent.QUEUED.rows(connection, of=kind, now=now, most=limit)
+            )
     return sorted(rows, key=lambda row: (-row.priority, row.id))
 
 
@@ -58,51 +53,65 @@ def tasks(
     condition = (iteration.c.number == number) & (task.c.kind == kind)
     if state is not None:
         condition &= task.c.state == state
-    query = _tasks(condition).order_by(task.c.id)
-    return [_task_row(row) for row in connection.execute(query)]
+    query = frequent.tasks(condition).order_by(task.c.id)
+    return [task_row(row) for row in connection.execute(query)]
 
 
-def start_attempt(tx: Transaction, task_id: int, owner: str) -> AttemptRef:
-    """Lease a queued task to a new attempt."""
-    row = tx.connection.execute(select(task).where(task.c.id == task_id)).one_or_none()
-    if row is None or row.state != TaskState.QUEUED:
-        state = "unknown" if row is None else row.state
-        raise StoreError(f"task t-{task_id} cannot be started: it is {state}")
-    ref = AttemptRef(task_id, row.attempts + 1, secrets.token_hex(8), row.kind)
-    values = {
-        "id": next_id(tx.connection, attempt),
-        "task_id": task_id,
-        "no": ref.number,
-        "token": ref.token,
-        "epoch": tx.epoch,
-        "fence": tx.epoch,
-        "state": AttemptState.OPEN,
-        "charged": 0,
-        "started": tx.now,
+def start_attempts(
+    tx: Transaction, task_ids: Sequence[int], owner: str
+) -> list[AttemptRef]:
+    """Lease queued tasks to new attempts, in order."""
+    rows = {
+        row.id: row
+        for one in task_ids
+        for row in frequent.TO_START.rows(tx.connection, of=one)
     }
-    tx.connection.execute(attempt.insert(), values)
-    leased = {
-        "state": TaskState.LEASED,
-        "attempts": ref.number,
-        "fence": tx.epoch,
-        "owner": owner,
-    }
-    tx.connection.execute(task.update().where(task.c.id == task_id), leased)
-    counting.move_task(tx, task_id, TaskState.QUEUED, TaskState.LEASED)
-    return ref
-
-
-def open_attempts(connection: Connection) -> list[AttemptRow]:
-    """Attempts that have not ended, the oldest first."""
-    query = (
-        _tasks(attempt.c.state == AttemptState.OPEN)
-        .add_columns(attempt.c.epoch, attempt.c.started)
-        .order_by(attempt.c.id)
-    )
-    return [
-        AttemptRow(_ref(row), _task_row(row), row.epoch, row.started)
-        for row in connection.execute(query)
+    for task_id in task_ids:
+        state = rows[task_id].state if task_id in rows else "unknown"
+        if state != TaskState.QUEUED:
+            raise StoreError(f"task t-{task_id} cannot be started: it is {state}")
+    refs = [
+        AttemptRef(one, rows[one].attempts + 1, secrets.token_hex(8), rows[one].kind)
+        for one in task_ids
     ]
+    first = next_id(tx.connection, attempt)
+    new = [
+        {
+            "id": number,
+            "task_id": ref.task_id,
+            "no": ref.number,
+            "token": ref.token,
+            "epoch": tx.epoch,
+            "fence": tx.epoch,
+            "state": AttemptState.OPEN,
+            "charged": 0,
+            "started": tx.now,
+        }
+        for number, ref in enumerate(refs, first)
+    ]
+    frequent.NEW_ATTEMPT.run(tx.connection, new)
+    leased = {"state": TaskState.LEASED, "fence": tx.epoch, "owner": owner}
+    changed = [{"of": ref.task_id, "attempts": ref.number, **leased} for ref in refs]
+    frequent.LEASE.run(tx.connection, changed)
+    moved: Counter[tuple[int, str, TaskState]] = Counter()
+    for ref in refs:
+        iteration_id = rows[ref.task_id].iteration_id
+        moved[iteration_id, ref.kind, TaskState.QUEUED] -= 1
+        moved[iteration_id, ref.kind, TaskState.LEASED] += 1
+    counting.add_tasks(tx, moved)
+    return refs
+
+
+def open_attempts(connection: Connection, tokens: Sequence[str] | None) -> list[AttemptRow]:
+    """Attempts that have not ended, the oldest first; only those with these tokens if given."""
+    if tokens is None:
+        found = frequent.OPEN.rows(connection)
+    else:
+        named = dict.fromkeys(tokens)
+        found = [
+            row for one in named for row in frequent.OPEN_NAMED.rows(connection, of=one)
+        ]
+    return [AttemptRow(_ref(row), task_row(row), row.epoch, row.started) for row in found]
 
 
 def finish(tx: Transaction, ref: AttemptRef, outcome: Outcome) -> bool:
@@ -111,17 +120,16 @@ def finish(tx: Transaction, ref: AttemptRef, outcome: Outcome) -> bool:
         raise StoreError(f"task t-{ref.task_id} cannot be done: its outcome is a failure")
     if not is_current(tx, ref):
         return False
-    _end_attempt(
-        tx,
-        ref,
-        {
-            "state": AttemptState.DONE,
-            "wall_s": outcome.wall_s,
-            "host": outcome.environment.get("host"),
-            "env_id": _environment_id(tx, outcome.environment),
-        },
-    )
-    _end_task(tx, ref, TaskState.DONE, lossy_json_text(outcome.to_json()))
+    ended = {
+        "of": ref.token,
+        "ended": tx.now,
+        "state": AttemptState.DONE,
+        "wall_s": outcome.wall_s,
+        "host": outcome.environment.get("host"),
+        "env_id": _environment_id(tx, outcome.environment),
+    }
+    frequent.ATTEMPT_DONE.run(tx.connection, [ended])
+    _end_task(tx, ref, TaskState.DONE, _outcome_text(outcome))
     lost = Failure(FailureKind.BUG, "the task ended without a result for this structure")
     fail_pending(tx, ref.task_id, lost)
     return True
@@ -134,9 +142,10 @@ def requeue(
     *,
     charged: bool,
     not_before: float | None,
+    host: str | None = None,
 ) -> bool:
     """End an attempt and put its task back into the queue."""
-    if not _fail_attempt(tx, ref, failure, charged=charged):
+    if not _fail_attempt(tx, ref, failure, charged=charged, host=host):
         return False
     values: dict[str, Any] = {
         "state": TaskState.QUEUED,
@@ -158,29 +167,32 @@ def requeue(
     return True
 
 
-def fail(tx: Transaction, ref: AttemptRef, failure: Failure) -> bool:
-    """End a task without a result; its pending labels fail with it."""
-    if not _fail_attempt(tx, ref, failure, charged=True):
+def fail(
+    tx: Transaction, ref: AttemptRef, failure: Failure, host: str | None = None
+) -> bool:
+    """End a task without a result; its pending labels fail with it.
+
+    A task that another attempt might have finished is quarantined: `faults.release` undoes that.
+    """
+    charged = failure.kind is not FailureKind.LOST
+    if not _fail_attempt(tx, ref, failure, charged=charged, host=host):
         return False
-    tx.connection.execute(
-        task.update().where(task.c.id == ref.task_id).values(charged=task.c.charged + 1)
-    )
+    if charged:
+        tx.connection.execute(
+            task.update().where(task.c.id == ref.task_id).values(charged=task.c.charged + 1)
+        )
     _end_task(tx, ref, TaskState.FAILED, None)
     fail_pending(tx, ref.task_id, failure)
     data = {"attempt": ref.number, "failure": str(failure.kind), "message": failure.message}
-    tx.event("task-failed", f"t-{ref.task_id}", data, Severity.ERROR)
+    kind = "task-quarantined" if failure.is_retryable else "task-failed"
+    tx.event(kind, f"t-{ref.task_id}", data, Severity.ERROR)
     return True
 
 
 def is_current(tx: Transaction, ref: AttemptRef) -> bool:
     """Whether the task is leased by this attempt; if not, the late result is noted."""
-    query = select(attempt.c.id).where(
-        attempt.c.task_id == ref.task_id,
-        attempt.c.no == ref.number,
-        attempt.c.token == ref.token,
-        attempt.c.state == AttemptState.OPEN,
-    )
-    if tx.connection.scalar(query) is not None:
+    named = {"of": ref.task_id, "number": ref.number, "token": ref.token}
+    if frequent.CURRENT.value(tx.connection, **named) is not None:
         return True
     tx.event("late-result", f"t-{ref.task_id}", {"attempt": ref.number}, Severity.WARNING)
     return False
@@ -188,6 +200,8 @@ def is_current(tx: Transaction, ref: AttemptRef) -> bool:
 
 def fail_pending(tx: Transaction, task_id: int, failure: Failure) -> None:
     """Labels that were asked of a task and have not come will not come."""
+    if frequent.ANY_PENDING.value(tx.connection, of=task_id) is None:
+        return
     is_pending = (label_item.c.task_id == task_id) & (
         label_item.c.state == ItemState.PENDING
     )
@@ -222,13 +236,19 @@ def _count_failed(tx: Transaction, is_pending: ColumnElement[bool]) -> None:
 
 
 def _fail_attempt(
-    tx: Transaction, ref: AttemptRef, failure: Failure, *, charged: bool
+    tx: Transaction,
+    ref: AttemptRef,
+    failure: Failure,
+    *,
+    charged: bool,
+    host: str | None,
 ) -> bool:
     if not is_current(tx, ref):
         return False
     values = {
         "state": AttemptState.FAILED,
         "charged": int(charged),
+        "host": host,
         "failure_class": failure.kind,
         "message": failure.message,
         "details_json": lossy_json_text(dict(failure.details)),
@@ -246,11 +266,19 @@ def _end_attempt(tx: Transaction, ref: AttemptRef, values: Mapping[str, Any]) ->
 def _end_task(
     tx: Transaction, ref: AttemptRef, state: TaskState, outcome: str | None
 ) -> None:
-    tx.connection.execute(
-        task.update().where(task.c.id == ref.task_id),
-        {"state": state, "ended": tx.now, "outcome_json": outcome},
-    )
+    ended = {"state": state, "ended": tx.now, "outcome_json": outcome}
+    frequent.END_TASK.run(tx.connection, [{"of": ref.task_id, **ended}])
     counting.move_task(tx, ref.task_id, TaskState.LEASED, state)
+
+
+def _outcome_text(outcome: Outcome) -> str:
+    """An outcome without the long part of its environment, to which the attempt refers."""
+    short = {
+        name: value
+        for name, value in outcome.environment.items()
+        if name not in ("command", "executable", "variables")
+    }
+    return lossy_json_text({**outcome.to_json(), "environment": short})
 
 
 def _environment_id(tx: Transaction, values: Mapping[str, Any]) -> int | None:
@@ -258,9 +286,7 @@ def _environment_id(tx: Transaction, values: Mapping[str, Any]) -> int | None:
         return None
     text = lossy_json_text(dict(values))
     sha = sha256_hex(text.encode())
-    found: int | None = tx.connection.scalar(
-        select(environment.c.id).where(environment.c.sha == sha)
-    )
+    found: int | None = frequent.ENVIRONMENT.value(tx.connection, of=sha)
     if found is not None:
         return found
     new = next_id(tx.connection, environment)
@@ -281,28 +307,8 @@ def _environment_id(tx: Transaction, values: Mapping[str, Any]) -> int | None:
     return new
 
 
-def _tasks(condition: ColumnElement[bool]) -> Any:
-    """Tasks with what `_task_row` needs: iteration, level and the last attempt."""
-    last = (attempt.c.task_id == task.c.id) & (attempt.c.no == task.c.attempts)
-    joined = (
-        task.join(iteration, iteration.c.id == task.c.iteration_id)
-        .outerjoin(level_of_theory, level_of_theory.c.id == task.c.lot_id)
-        .outerjoin(attempt, last)
-    )
-    return (
-        select(
-            task,
-            iteration.c.number.label("iteration_number"),
-            level_of_theory.c.name.label("lot"),
-            attempt.c.no,
-            attempt.c.token,
-        )
-        .select_from(joined)
-        .where(condition)
-    )
-
-
-def _task_row(row: AnyRow) -> TaskRow:
+def task_row(row: AnyRow) -> TaskRow:
+    """The task in a row of `frequent.tasks`."""
     spec = TaskSpec.from_json(from_json_text(row.spec_json))
     outcome = from_json_text(row.outcome_json)
     return TaskRow(

@@ -1,8 +1,10 @@
 """A campaign directory, and toy task kinds installed as a third party would install them."""
 
+import contextlib
 import itertools
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -78,3 +80,30 @@ def until():
         return found
 
     return until
+
+
+@pytest.fixture
+def fake_scheduler(tmp_path, monkeypatch):
+    """Imitations of schedulers, first on PATH; their folder. Jobs that are left are ended."""
+    folder = tmp_path / "scheduler"
+    (folder / "bin").mkdir(parents=True)
+    program = Path(__file__).parent / "fake" / "scheduler.py"
+    for name in (
+        "qsub",
+        "qstat",
+        "qdel",
+        "qselect",
+        "bsub",
+        "bjobs",
+        "bkill",
+        "flux",
+        "kubectl",
+    ):
+        command = folder / "bin" / name
+        command.write_text(f"#!{sys.executable} -IS\n{program.read_text('utf-8')}")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    yield folder
+    for path in folder.glob("jobs/*/pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(path.read_text()), signal.SIGKILL)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from parsl.executors.high_throughput import executor as htex
 from parsl.executors.high_throughput import interchange as stock
-from parsl.executors.high_throughput.manager_record import ManagerRecord
 
+from alflow.execution import interchange as contract
 from alflow.execution.interchange import LameDuckInterchange
 from alflow.execution.parsl import ParslExecutor
 from alflow.execution.processes import start_time
@@ -28,7 +28,8 @@ from alflow.execution.files import CampaignFiles
 from alflow.execution.parsl import ParslExecutor
 from alflow.execution.sites import Site, local_pool
 executor = ParslExecutor(
-    CampaignFiles(Path(sys.argv[1])), Site("test", {"*": local_pool(workers=2, heartbeat_s=1)})
+    CampaignFiles(Path(sys.argv[1])),
+    Site("test", {"*": local_pool(workers=2, heartbeat_s=1, patience_s=8)}),
 )
 executor.start()
 for number in range(1, 7):
@@ -102,20 +103,57 @@ def test_closing_without_cancel_lets_what_runs_finish(files, publish, until, mon
 
 
 def test_parsl_still_has_what_the_lame_duck_overrides():
-    for name in ("expire_drained_managers", "process_tasks_to_send"):
-        assert name in vars(stock.Interchange)
+    assert contract.broken_contract() == []
+    for name in contract._HOOKS:
         assert name in vars(LameDuckInterchange)
-    loop = inspect.getsource(stock.Interchange.start)
-    calls = ["expire_drained_managers(", "process_tasks_to_send("]
-    assert [call for call in calls if f"self.{call}" in loop] == calls
-    assert loop.index(calls[0]) < loop.index(calls[1])
-    assert "draining" in ManagerRecord.__annotations__
-    drained = inspect.getsource(stock.Interchange.expire_drained_managers)
-    assert "PKL_SHUTDOWN_CODE" in drained
-    assert "_ready_managers" in drained
-    assert "pending_task_queue" in inspect.getsource(
-        stock.Interchange.process_tasks_to_send
+
+
+class Changed:
+    """An interchange as it might come to be."""
+
+    def start(self):
+        self.process_tasks_to_send()
+        self.expire_drained_managers()
+
+    def process_tasks_to_send(self):
+        """No queue any more."""
+
+    def expire_drained_managers(self):
+        """Has: _ready_managers, draining, PKL_SHUTDOWN_CODE."""
+
+
+def test_a_parsl_that_has_changed_is_noticed(monkeypatch):
+    monkeypatch.setattr(contract, "Interchange", Changed)
+    assert contract.broken_contract() == [
+        "process_tasks_to_send: pending_task_queue",
+        "process_tasks_to_send: interesting_managers",
+        "start() does not call process_tasks_to_send in its place",
+    ]
+    monkeypatch.setattr(contract, "Interchange", type("Empty", (), {}))
+    monkeypatch.setattr(contract, "ManagerRecord", Changed)
+    assert len(contract.broken_contract()) >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.recovery
+def test_without_the_lame_duck_what_runs_is_finished_and_nothing_idles(
+    files, publish, until, monkeypatch
+):
+    monkeypatch.setenv("ALFLOW_TEST_MARK", str(files.root))
+    monkeypatch.setenv(contract.STOCK_VARIABLE, "1")
+    monkeypatch.setenv(contract.ADOPTION_VARIABLE, "6")
+    attempts = [publish("sleep", {"seconds": 3}) for _ in range(6)]
+    manager = subprocess.Popen(
+        [sys.executable, "-c", MANAGER, str(files.root)], start_new_session=True
     )
+    monkeypatch.delenv("ALFLOW_TEST_MARK")
+    until(lambda: sum(bool(files.read_progress(one)) for one in attempts) >= 2, 60)
+    started = [one for one in attempts if files.read_progress(one)]
+    manager.kill()
+    manager.wait(10)
+    until(lambda: all(map(files.has_result, started)), 30)
+    assert all(files.read_result(one).failure is None for one in started)
+    until(lambda: not processes_of(files), 60)
 
 
 def test_parsl_still_starts_its_processes_as_alflow_expects():
@@ -137,7 +175,7 @@ def test_parsl_still_starts_its_processes_as_alflow_expects():
         assert hasattr(executor, name), name
 
 
-def test_a_lame_duck_drops_the_queue_and_sends_pools_home(monkeypatch):
+def test_a_lame_duck_drops_the_queue_and_sends_pools_home(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(
         stock.Interchange,
@@ -151,9 +189,12 @@ def test_a_lame_duck_drops_the_queue_and_sends_pools_home(monkeypatch):
     )
     duck = LameDuckInterchange.__new__(LameDuckInterchange)
     duck._manager_pid = os.getppid()
+    duck._campaign = None
     duck._is_dismissed = False
     duck._idle_since = None
-    duck._ready_managers = {b"pool": {"draining": False}}
+    duck._next_look = 0.0
+    duck._excluded = tmp_path / "excluded-hosts"
+    duck._ready_managers = {b"pool": {"draining": False, "hostname": "n1"}}
     duck.pending_task_queue = [1, 2]
     duck.expire_drained_managers(set(), None)
     duck.process_tasks_to_send(set(), None)
@@ -163,3 +204,23 @@ def test_a_lame_duck_drops_the_queue_and_sends_pools_home(monkeypatch):
     duck.process_tasks_to_send(set(), None)
     assert duck._ready_managers[b"pool"]["draining"]
     assert calls == ["expire", 2, "expire", 0]
+
+
+def test_workers_on_excluded_hosts_are_sent_home(monkeypatch, tmp_path):
+    monkeypatch.setattr(stock.Interchange, "expire_drained_managers", lambda *_: None)
+    duck = LameDuckInterchange.__new__(LameDuckInterchange)
+    duck._manager_pid = os.getppid()
+    duck._is_dismissed = False
+    duck._next_look = 0.0
+    duck._excluded = tmp_path / "excluded-hosts"
+    pools = {
+        name.encode(): {"draining": False, "hostname": name} for name in ("n1", "n2", "n3")
+    }
+    duck._ready_managers = pools
+    duck.expire_drained_managers(set(), None)
+    duck._excluded.write_text("n1\nn3")
+    duck.expire_drained_managers(set(), None)
+    assert not any(pool["draining"] for pool in pools.values()), "it does not look always"
+    duck._next_look = 0.0
+    duck.expire_drained_managers(set(), None)
+    assert [pool["draining"] for pool in pools.values()] == [True, False, True]

@@ -4,15 +4,12 @@ import time
 from dataclasses import replace
 
 import pytest
-from parsl.executors import HighThroughputExecutor
 
 from alflow.core.errors import SiteError
 from alflow.core.labels import FailureKind
-from alflow.execution.kernel import guarded_error_handler
 from alflow.execution.parsl import ParslExecutor
 from alflow.execution.processes import start_time
-from alflow.execution.providers import ThisMachine
-from alflow.execution.sites import Pool, Site, local_pool
+from alflow.execution.sites import Site, local_pool
 
 pytestmark = pytest.mark.parsl
 
@@ -155,30 +152,3 @@ def test_a_dead_dispatcher_is_noticed_and_replaced(files, publish, start, drive,
     executor.submit(after)
     assert drive(executor, [after]) == {}
     until(lambda: all(block.poll() is not None for block in blocks.values()), 30)
-
-
-def broken():
-    executor = HighThroughputExecutor("broken", address="127.0.0.1", provider=ThisMachine())
-    executor.launch_cmd = "/bin/false"
-    return executor
-
-
-def test_a_pool_that_cannot_start_is_an_error_of_the_site(files, publish, start, drive):
-    healthy = local_pool(workers=1)
-    executor = start(Site("half", {"toy-echo": healthy, "*": Pool("broken", 1, broken)}))
-    attempt = publish("sleep", {"seconds": 1})
-    executor.submit(attempt)
-    with pytest.raises(SiteError, match=r"pool 'broken' of site 'half' gets no workers"):
-        drive(executor, [attempt])
-    assert dict(executor.lost()).keys() == {attempt}
-    assert not files.is_alive(attempt)
-
-
-def test_the_error_handler_acts_once_and_never_raises():
-    class Executor:
-        label = "x"
-        bad_state_is_set = True
-
-    guarded_error_handler(Executor(), {"not a number": None})
-    Executor.bad_state_is_set = False
-    guarded_error_handler(Executor(), {"not a number": None})

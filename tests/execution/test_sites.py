@@ -1,10 +1,21 @@
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from alflow.core.errors import SiteError
-from alflow.execution.sites import Pool, Site, list_sites, load_site, local_pool
+from alflow.execution.schedulers import pbs_pool, seconds_of
+from alflow.execution.sites import (
+    Pool,
+    Site,
+    list_sites,
+    load_site,
+    local_pool,
+    placeholders,
+    site_file,
+    site_text,
+)
 
 
 def test_the_local_site_uses_the_cores_of_this_machine(monkeypatch):
@@ -26,19 +37,95 @@ def test_the_number_of_workers_can_be_overridden(monkeypatch):
         load_site("local")
 
 
+SHIPPED = {
+    *("local", "slurm_gpu_cpu", "perlmutter", "frontier", "polaris", "aurora"),
+    *("summit_like", "chicoma", "darwin", "kubernetes"),
+}
+
+
 def test_every_shipped_site_loads_and_says_what_it_is():
     sites = list_sites()
-    assert "local" in sites
+    assert sites.keys() >= SHIPPED
     for name, summary in sites.items():
-        assert load_site(name).name == name
+        site = load_site(name, is_draft=True)
+        assert site.name == name
         assert summary.endswith(".")
+        assert all(map(site.serves, ("build", "label", "train", "sample", "validate")))
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_every_shipped_site_says_whether_it_ran_on_a_live_scheduler(name):
+    _, text = site_text(site_file(name))
+    ran = {"local": "Run in the tests", "slurm_gpu_cpu": "Run on a live scheduler: a Slurm"}
+    assert ran.get(name, "Not run on a live scheduler yet") in text
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED - {"local"}))
+def test_training_and_sampling_go_to_gpus_and_all_else_to_cpus(name):
+    site = load_site(name, is_draft=True)
+    assert site.pool_of("train").label == site.pool_of("sample").label == "gpu"
+    others = {site.pool_of(kind).label for kind in ("build", "label", "validate")}
+    assert others == {"cpu"}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    monkeypatch.setenv("ALFLOW_SITES", str(folder))
+    return folder
+
+
+def test_placeholders_keep_a_site_from_starting(own):
+    path = own / "perlmutter.py"
+    shutil.copy(site_file("perlmutter"), path)
+    [line] = [
+        number
+        for number, text in enumerate(path.read_text().splitlines(), 1)
+        if "YOUR_ACCOUNT" in text
+    ]
+    with pytest.raises(SiteError) as caught:
+        load_site("perlmutter")
+    assert f"{path}:{line}: YOUR_ACCOUNT: project that pays" in str(caught.value)
+    assert "write what is missing" in str(caught.value)
+    path.write_text(path.read_text().replace("YOUR_ACCOUNT", "m1234"))
+    assert load_site("perlmutter").name == "perlmutter"
+    path.unlink()
+    with pytest.raises(SiteError, match="alflow sites copy perlmutter"):
+        load_site("perlmutter")
+
+
+def test_placeholders_are_strings_and_their_comments_say_what_to_write(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text(
+        "# YOUR_COMMENT is none\n"
+        "A = 'YOUR_A'  # the first\n"
+        "B = f(YOUR_NAME, 'YOUR_B')\n"
+        'C = """\nmodule load YOUR_C\n"""  # lines\n'
+    )
+    found = [(one.line, one.word, one.meaning) for one in placeholders(path)]
+    assert found == [(2, "YOUR_A", "the first"), (3, "YOUR_B", ""), (5, "YOUR_C", "")]
+    path.write_text("A = 'YOUR_")
+    assert placeholders(path) == []
+
+
+def test_ones_own_sites_are_found_by_name_and_hide_the_others(own):
+    text = (
+        '"""Mine."""\nfrom alflow.execution.sites import Site, local_pool\n'
+        "def site(): return Site('mine', {'*': local_pool()})\n"
+    )
+    (own / "mine.py").write_text(text)
+    assert list_sites()["mine"] == "Mine."
+    assert load_site("mine").name == "mine"
+    (own / "local.py").write_text(text)
+    assert load_site("local").name == "mine"
 
 
 def test_a_misspelt_site_is_answered_with_the_closest_and_the_list():
     with pytest.raises(SiteError) as caught:
         load_site("locl")
     assert "did you mean 'local'?" in str(caught.value)
-    assert "known sites: local" in str(caught.value)
+    assert "known sites: aurora, " in str(caught.value)
 
 
 def test_a_site_file_is_loaded_by_path(tmp_path):
@@ -87,18 +174,45 @@ def test_a_missing_site_file_is_named(tmp_path):
         load_site(str(tmp_path / "gone.py"))
 
 
+def test_a_strategy_that_cancels_waiting_blocks_is_refused():
+    with pytest.raises(SiteError, match="strategies are 'simple' and 'none'"):
+        Site("x", {"*": Pool("gpu", 1, dict)}, strategy="htex_auto_scale")
+
+
 def test_a_kind_without_a_pool_is_refused():
     site = Site("small", {"train": Pool("gpu", 1, dict)})
     with pytest.raises(SiteError, match="no pool for tasks of kind 'label'"):
         site.pool_of("label")
 
 
+@pytest.mark.parametrize("text", ["1:30", "00:00:00", "01:60:00", "an hour", "-1:00:00"])
+def test_a_length_of_time_is_hours_minutes_seconds(text):
+    assert seconds_of("01:30:05") == 5405
+    with pytest.raises(SiteError, match=r"as in 01:30:00"):
+        pbs_pool("x", walltime=text)
+
+
+def test_a_block_is_longer_than_its_longest_task():
+    with pytest.raises(SiteError, match="too short for its longest task"):
+        pbs_pool("x", walltime="01:00:00", longest_task="01:00:00")
+
+
 def test_loading_a_site_imports_neither_parsl_nor_torch():
     code = (
-        "import sys; from alflow.execution.sites import load_site; load_site('local');"
+        "import sys; from alflow.execution.sites import list_sites, load_site;"
+        "[load_site(name, is_draft=True) for name in list_sites()];"
         "print(sorted({'parsl', 'torch', 'pyscf', 'ase'} & set(sys.modules)))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_a_second_try_with_more_may_have_a_pool_of_its_own():
+    small, large = local_pool("small", workers=1), local_pool("large", workers=1)
+    site = Site("x", {"label:larger": large, "*": small})
+    assert site.pool_of("label") is small
+    assert site.pool_of("label", larger=True) is large
+    assert site.pool_of("train", larger=True) is small
+    assert set(site.distinct_pools()) == {small, large}

@@ -117,6 +117,17 @@ def test_whatever_a_body_does_the_answer_is_plain(files, publish, how, kind, wor
 
 
 @pytest.mark.parametrize(
+    ("how", "word"), [("disk", "No space left"), ("licence", "no licence is free")]
+)
+def test_a_trouble_that_passes_is_told_as_one(files, publish, how, word):
+    failure = run(files, publish("poison", {"how": how})).failure
+    assert failure.is_transient
+    assert failure.is_retryable
+    assert word in failure.message
+    assert not run(files, publish("poison", {"how": "exception"})).failure.is_transient
+
+
+@pytest.mark.parametrize(
     ("how", "word"), [("signal", "SIGSEGV"), ("exit", "exit status 7")]
 )
 def test_a_child_that_dies_is_a_crash(files, publish, how, word):
@@ -149,6 +160,30 @@ def test_a_timeout_kills_grandchildren_too(files, publish, until):
     assert failure.kind is FailureKind.RESOURCE
     assert "timeout_s = 4 s" in failure.message
     until(lambda: is_gone(files.read_progress(attempt)["pids"]))
+
+
+def test_an_attempt_yields_before_its_block_ends(files, publish, monkeypatch):
+    monkeypatch.setenv("ALFLOW_BLOCK_MARGIN_S", "10")
+    monkeypatch.setattr(worker, "_SHORTEST_S", 0.0)
+    monkeypatch.setenv("ALFLOW_BLOCK_END", str(time.time() + 10 + 1))
+    attempt = publish("sleep", {"seconds": 60, "timeout_s": 50})
+    failure = run(files, attempt).failure
+    assert (failure.kind, failure.message) == (
+        FailureKind.LOST,
+        "its block was about to end",
+    )
+
+
+def test_a_worker_without_time_takes_nothing(files, publish, monkeypatch):
+    monkeypatch.setattr(worker, "_SHORTEST_S", 0.1)
+    monkeypatch.setenv("ALFLOW_BLOCK_END", str(time.time()))
+    attempt = publish("echo")
+    answer = run_attempt(*arguments(files, attempt))
+    assert answer["status"] == "its block was about to end"
+    assert files.claim_of(attempt) is None
+    # What nobody can read is no end.
+    monkeypatch.setenv("ALFLOW_BLOCK_END", "soon")
+    assert run(files, attempt).failure is None
 
 
 def test_grandchildren_do_not_outlive_a_child_that_ended(files, publish, until):

@@ -1,17 +1,23 @@
 """Whole small campaigns with the inline executor: what the manager does with the plan."""
 
+from dataclasses import replace
+
 import pytest
 
 from alflow.config.resolution import resolved, settings_from_resolved
-from alflow.core.errors import CampaignChanged, LeaseHeld
+from alflow.core.errors import CampaignChanged, LeaseHeld, SiteError
 from alflow.core.labels import Failure, FailureKind
-from alflow.execution.files import CampaignFiles
+from alflow.core.protocols import News
+from alflow.core.tasks import Outcome
+from alflow.execution.files import CampaignFiles, Claim
 from alflow.execution.inline import InlineExecutor
+from alflow.execution.processes import machine_identity
 from alflow.labelers.analytic import AnalyticSettings
 from alflow.loop.campaign import resume_campaign, run_campaign
 from alflow.loop.manager import Ending, Manager, StopSignal
 from alflow.loop.preview import preview
-from alflow.store.views import progress
+from alflow.store import Glance, NewTask
+from alflow.store.views import progress, status
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -190,7 +196,7 @@ def test_without_any_label_the_campaign_fails_and_says_why(
     database, monkeypatch, labeler, words
 ):
     monkeypatch.setattr(AnalyticSettings, "create", lambda _: labeler())
-    monkeypatch.setattr("alflow.loop.ingest.BACKOFF_S", 0.0)
+    monkeypatch.setattr("alflow.loop.retries.BACKOFF_S", 0.0)
     with run_campaign(database, _settings()) as campaign:
         ending, notices = _run(campaign)
         row = campaign.store.campaign()
@@ -254,7 +260,8 @@ class _Hasty(InlineExecutor):
 
     def wait(self, timeout_s):
         if self._queue and self._queue[0].kind != "label":
-            super().wait(timeout_s)
+            return super().wait(timeout_s)
+        return ()
 
     def rush(self):
         super().wait(0.0)
@@ -281,8 +288,193 @@ def test_what_is_committed_while_the_manager_looks_is_not_lost(database, monkeyp
         assert progress(campaign.store).labels == {"pending": 0, "ok": 9, "failed": 0}
 
 
+def _dead(host):
+    """The claim of a worker that is gone."""
+    return Claim(host=host, machine=machine_identity(), pid=1, started="before the flood")
+
+
+class _Cursed(InlineExecutor):
+    """Loses the worker of every attempt at some tasks."""
+
+    def __init__(self, files, cursed):
+        super().__init__(files)
+        self.cursed = cursed
+
+    def wait(self, timeout_s):
+        if self._queue and self._queue[0].kind in self.cursed:
+            attempt = self._queue.popleft()
+            self._files.claim(attempt, _dead(f"n{attempt.number}"))
+            self._lost.append((attempt, Failure(FailureKind.LOST, "its worker is gone")))
+        return super().wait(timeout_s)
+
+
+def test_a_task_that_loses_its_workers_is_quarantined_and_can_be_released(
+    database, monkeypatch
+):
+    monkeypatch.setattr("alflow.loop.retries.BACKOFF_S", 0.0)
+    notices = []
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        executor = _Cursed(campaign.files, {"train"})
+        Manager(campaign, executor, notices.append).run()
+        view = status(campaign.store)
+    assert (view.state, view.troubles.n_lost) == ("failed", 5)
+    assert [notice.kind for notice in notices].count("retry") == 4
+    [quarantined] = view.troubles.quarantined
+    assert "infrastructure, 5 times" in next(
+        notice.text for notice in notices if notice.kind == "quarantined"
+    )
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        [faulty] = campaign.store.tasks(0, "train")
+        assert (faulty.id, faulty.attempts, faulty.charged) == (quarantined.id, 5, 0)
+        campaign.store.release_task(quarantined.id)
+        assert _run(campaign)[0] is Ending.DECIDED
+        assert progress(campaign.store).state == "finished"
+        assert status(campaign.store).troubles.quarantined == ()
+
+
+def test_a_lack_of_time_is_met_with_more_of_it_once(database, monkeypatch):
+    timeouts = []
+
+    class Slow(InlineExecutor):
+        def submit(self, attempt, *, larger=False):
+            super().submit(attempt)
+            if attempt.kind == "train":
+                timeout_s = self._files.read_spec(attempt.task_id).settings["timeout_s"]
+                timeouts.append((timeout_s, larger))
+
+        def wait(self, timeout_s):
+            if self._queue and self._queue[0].kind == "train":
+                attempt = self._queue.popleft()
+                self._files.claim(attempt, Claim(host="n1"))
+                failure = Failure(FailureKind.RESOURCE, "took longer than allowed")
+                self._files.commit_result(attempt, Outcome(failure=failure))
+            return super().wait(timeout_s)
+
+    publish = NewTask.__init__
+
+    def with_timeout(self, spec, *more, **named):
+        if spec.kind == "train":
+            spec = replace(spec, settings={**spec.settings, "timeout_s": 30.0})
+        publish(self, spec, *more, **named)
+
+    monkeypatch.setattr(NewTask, "__init__", with_timeout)
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        Manager(campaign, Slow(campaign.files), lambda _: None).run()
+        assert progress(campaign.store).state == "failed"
+    assert timeouts == [(30.0, False), (60.0, True)]
+
+
+class _Poolless(InlineExecutor):
+    """Has a pool that gets no workers."""
+
+    def slots(self):
+        return {**super().slots(), "train": 0}
+
+    def refusals(self):
+        return {"train": SiteError("pool 'gpu' gets no workers: no such partition")}
+
+    def news(self):
+        return [News("gpu", "no such partition", is_closed=True)]
+
+
+def test_a_pool_without_workers_ends_the_run_when_nothing_else_is_left(database):
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        manager = Manager(campaign, _Poolless(campaign.files), lambda _: None)
+        with pytest.raises(SiteError, match="pool 'gpu' gets no workers"):
+            manager.run()
+        view = status(campaign.store)
+    assert view.labels["ok"] == 9, "the healthy part went on"
+    assert view.troubles.pools == {"gpu": "no such partition"}
+    with resume_campaign(database) as campaign:
+        assert _run(campaign)[0] is Ending.DECIDED
+
+
+def test_hosts_on_which_tasks_fail_are_left_out(database, monkeypatch):
+    monkeypatch.setattr("alflow.store.faults.EPISODE_S", -1.0)
+    excluded, notices = [], []
+
+    class Batch(InlineExecutor):
+        def exclude(self, hosts):
+            excluded.append(list(hosts))
+            return ["cpu"]
+
+        def wait(self, timeout_s):
+            if self._queue and self._queue[0].kind == "label" and not excluded:
+                attempt = self._queue.popleft()
+                self._files.claim(attempt, _dead("bad"))
+                self._lost.append((attempt, Failure(FailureKind.LOST, "gone")))
+                return ()
+            return super().wait(timeout_s)
+
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        manager = Manager(campaign, Batch(campaign.files), notices.append)
+        assert manager.run() is Ending.DECIDED
+        assert progress(campaign.store).state == "finished"
+    assert excluded == [["bad"]]
+    assert any("left out of cpu" in notice.text for notice in notices)
+    with resume_campaign(database) as campaign:
+        again = Manager(campaign, Batch(campaign.files), notices.append)
+        again.run()
+    assert excluded == [["bad"], ["bad"]], "a manager that resumes judges the same"
+
+
+def test_a_manager_that_detaches_leaves_at_once(database, tmp_path):
+    with run_campaign(tmp_path / "straight.db", _settings()) as campaign:
+        _run(campaign)
+        expected = campaign.store.content_digest()
+    stop = StopSignal(detaches=True)
+
+    def notify(notice):
+        if notice.kind == "labelled" and stop.mode is None:
+            stop.press()
+
+    with run_campaign(database, _settings()) as campaign:
+        executor = InlineExecutor(campaign.files)
+        assert Manager(campaign, executor, notify, stop).run() is Ending.DETACHED
+        assert campaign.store.open_attempts(), "what was handed out is left to itself"
+        executor.close(cancel=False)
+    with resume_campaign(database) as campaign:
+        assert _run(campaign)[0] is Ending.DECIDED
+        assert campaign.store.content_digest() == expected
+
+
 def test_the_preview_touches_nothing(database):
     assert preview(database, _settings()) == [
         "i0  begin-iteration: bootstrap with 6 structures"
     ]
     assert not database.exists()
+
+
+class _TwoPools(InlineExecutor):
+    """Label tasks have a pool of two workers, all others share one of three."""
+
+    def slots(self):
+        return {kind: 2 if kind == "label" else 3 for kind in super().slots()}
+
+    def pools(self):
+        return {kind: "cpu" if kind == "label" else "gpu" for kind in super().pools()}
+
+
+def test_no_pool_is_given_more_than_twice_its_workers(database):
+    with run_campaign(database, _settings()) as campaign:
+        manager = Manager(campaign, _TwoPools(campaign.files), lambda _: None)
+        many = dict.fromkeys(("label", "sample", "train"), 100)
+        assert manager._room(Glance(None, many, {})) == {
+            "label": 4,
+            "sample": 6,
+            "train": 6,
+        }
+        busy = Glance(None, many, {"label": 1, "sample": 4, "build": 2})
+        assert manager._room(busy) == {"label": 3, "sample": 0, "train": 0}
+        assert manager._room(Glance(None, {"train": 1}, {"gone": 5})) == {"train": 6}
+
+
+def test_an_attempt_that_nobody_names_is_found(database):
+    class Silent(InlineExecutor):
+        def wait(self, timeout_s):
+            super().wait(timeout_s)
+            return ()
+
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        Manager(campaign, Silent(campaign.files), lambda _: None).run()
+        assert progress(campaign.store).state == "finished"

@@ -19,7 +19,7 @@ from alflow.core.structures import Structure
 from alflow.execution.forked import ForkedProcess
 from alflow.execution.inline import InlineExecutor
 from alflow.labelers.analytic import AnalyticLabeler
-from alflow.loop import ingest
+from alflow.loop import retries
 from alflow.loop.campaign import run_campaign
 from alflow.loop.manager import Manager
 from alflow.store import (
@@ -30,6 +30,7 @@ from alflow.store import (
     SightingKind,
     Store,
     blobs,
+    faults,
     open_store,
 )
 from alflow.testing.chaos import ChaosSettings
@@ -100,6 +101,17 @@ def think_again(store: Store) -> None:
         store.supersede_label(found[1][0], Label(0.3, np.zeros((2, 3))), "test", "a test")
 
 
+def release_quarantined(store: Store) -> None:
+    """Release what failed before, once: it fails again."""
+    with store.read() as connection:
+        found = faults.troubles(connection, 0.0).quarantined
+        is_done = connection.exec_driver_sql(
+            "SELECT count(*) FROM event WHERE kind = 'task-released'"
+        ).scalar_one()
+    if found and not is_done:
+        store.release_task(found[0].id)
+
+
 def run_to_the_end(folder: Path, iterations: int) -> None:
     settings = load_campaign(write(folder, iterations))
     with run_campaign(folder / "points.db", settings) as campaign:
@@ -107,6 +119,7 @@ def run_to_the_end(folder: Path, iterations: int) -> None:
         campaign.store.record_directory(campaign.files.root)
         campaign.store.import_labelled(ImportSource("known.xyz", "0" * 64), "gupta", KNOWN)
         think_again(campaign.store)
+        release_quarantined(campaign.store)
         Manager(campaign, InlineExecutor(campaign.files), lambda _: None).run()
 
 
@@ -159,7 +172,7 @@ def main() -> None:
     root = Path(sys.argv[1])
     warm_up(root, ChaosSettings(str(root)))
     fail_sometimes()
-    ingest.BACKOFF_S = 0.0
+    retries.BACKOFF_S = 0.0
     blobs.INLINE_BYTES = 0
     calm = root / "calm"
     calm.mkdir()

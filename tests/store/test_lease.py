@@ -242,10 +242,10 @@ def test_an_idle_manager_learns_that_it_was_overtaken(world, monkeypatch):
     world.lease.release()
     monkeypatch.setattr(lease_module, "HEARTBEAT_S", 0.05)
     with world.store.acquire_lease("idle") as held:
-        held.confirm()
+        world.store.glance()
         take_over(world)
         with pytest.raises(LeaseHeld, match="was taken over by other"):
-            held.confirm()
+            world.store.glance()
         held._heart.join(20)
         assert not held._heart.is_alive()
         with pytest.raises(LeaseHeld):
@@ -264,12 +264,12 @@ def test_a_sign_of_life_that_fails_is_tried_again(world, monkeypatch, caplog):
         return real()
 
     monkeypatch.setattr(world.store.database, "write", write)
-    with world.store.acquire_lease("patient") as held:
+    with world.store.acquire_lease("patient"):
         deadline = time.monotonic() + 20
         while len(calls) < 6:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        held.confirm()
+        world.store.glance()
     assert caplog.text.count("no sign of life could be given: the disk is full") == 2
 
 

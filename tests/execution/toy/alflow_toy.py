@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from alflow.core.errors import PassingTrouble
 from alflow.core.labels import Failure, FailureKind
 
 
@@ -38,6 +39,10 @@ def poison(spec, context):
         sys.exit(3)
     if how == "memory":
         raise MemoryError
+    if how == "disk":
+        raise OSError(28, "No space left on device")
+    if how == "licence":
+        raise PassingTrouble("no licence is free")
     if how == "value":
         return {"object": object()}
     return {"number": float("nan")}
@@ -82,3 +87,8 @@ def look(spec, context):
         "hash": hash("alflow"),
         "pid": os.getpid(),
     }
+
+
+def unreadable():
+    """Return something that is pickled well and cannot be unpickled; no task body."""
+    return PoisonError("one", "two")

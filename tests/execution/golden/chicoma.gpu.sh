@@ -1,0 +1,15 @@
+#!/bin/bash
+#SBATCH --job-name=NAME
+#SBATCH --output=NAME.log
+#SBATCH --partition=gpu
+#SBATCH --account=YOUR_GPU_ACCOUNT
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=64
+#SBATCH --gpus-per-node=4
+#SBATCH --time=16:00:00
+#SBATCH --no-requeue
+
+export ALFLOW_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 57600 ))}
+
+exec srun --ntasks=1 --ntasks-per-node=1 --cpus-per-task=64 --kill-on-bad-exit=0 --no-kill --label bash -c 'exec WORKERS'

@@ -1,0 +1,13 @@
+#!/bin/bash
+#SBATCH --job-name=NAME
+#SBATCH --output=NAME.log
+#SBATCH --partition=skylake-gold
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=36
+#SBATCH --time=06:00:00
+#SBATCH --no-requeue
+
+export ALFLOW_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 21600 ))}
+
+exec srun --ntasks=1 --ntasks-per-node=1 --cpus-per-task=36 --kill-on-bad-exit=0 --no-kill --label bash -c 'exec WORKERS'

@@ -1,0 +1,14 @@
+#!/bin/bash
+#SBATCH --job-name=NAME
+#SBATCH --output=NAME.log
+#SBATCH --partition=shared-gpu-ampere
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --gpus-per-node=2
+#SBATCH --time=10:00:00
+#SBATCH --no-requeue
+
+export ALFLOW_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 36000 ))}
+
+exec srun --ntasks=1 --ntasks-per-node=1 --cpus-per-task=8 --kill-on-bad-exit=0 --no-kill --label bash -c 'exec WORKERS'

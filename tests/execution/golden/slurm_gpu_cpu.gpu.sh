@@ -1,0 +1,15 @@
+#!/bin/bash
+#SBATCH --job-name=NAME
+#SBATCH --output=NAME.log
+#SBATCH --partition=YOUR_GPU_PARTITION
+#SBATCH --account=YOUR_ACCOUNT
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=4
+#SBATCH --time=04:00:00
+#SBATCH --no-requeue
+
+export ALFLOW_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 14400 ))}
+
+exec srun --ntasks=1 --ntasks-per-node=1 --cpus-per-task=16 --kill-on-bad-exit=0 --no-kill --label bash -c 'exec WORKERS'
