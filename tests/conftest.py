@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something about the machine, nothing about the program.
+settings.register_profile("alflow", deadline=None)
+settings.load_profile("alflow")
 
 PASSWORD_USER = "locked"
 """A user of the server who needs a password; `postgres` needs none."""

@@ -58,6 +58,7 @@ def n_claims(directory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parsl
 @pytest.mark.recovery
 def test_tasks_go_on_without_a_manager_that_detaches(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alflow.core.errors import SettingsError
@@ -15,7 +15,6 @@ from alflow.models.self_energies import fit_self_energies
     ).filter(lambda rows: np.linalg.matrix_rank(np.array(rows, float), tol=0.3) == 3),
     truth=st.tuples(*[st.floats(-3000, 3000)] * 3),
 )
-@settings(deadline=None)
 def test_recovers_what_energies_were_made_of(counts, truth):
     counts = np.array(counts, np.float64)
     found = fit_self_energies((1, 6, 8), counts, counts @ np.array(truth))

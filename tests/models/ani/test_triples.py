@@ -3,7 +3,7 @@
 import itertools
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alflow.models.ani.triples import OrderedTriples, UnorderedTriples
@@ -28,7 +28,6 @@ def spokes_of(counts):
 
 
 @given(counts=counts, width=st.integers(1, 5))
-@settings(deadline=None)
 def test_each_two_neighbours_meet_once(counts, width):
     n_elements = len(counts[0])
     elements = list(itertools.combinations_with_replacement(range(n_elements), 2))
@@ -60,7 +59,6 @@ def test_each_two_neighbours_meet_once(counts, width):
 
 
 @given(counts=counts, width=st.integers(1, 5))
-@settings(deadline=None)
 def test_each_neighbour_meets_each_other(counts, width):
     n_elements = len(counts[0])
     spokes = spokes_of(counts)
