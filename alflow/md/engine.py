@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from alflow.core.sampling import StopReason
+from alflow.md.evaluation import Evaluator, joined
 from alflow.md.guards import Limits, not_finite, runaways, too_hot
 from alflow.md.langevin import Bath, until_new_forces, with_new_forces
 from alflow.md.neighbours import FindPairs, VerletList
@@ -27,11 +28,44 @@ class Moment:
         evaluation: Energies, and the forces asked for.
         stopped: Replicas (positions in the state) that make no sense any more, and why. They
             must be dropped before the next step.
+        pairs: Neighbour list; a step renews it in place where atoms moved too far.
     """
 
     state: State
     evaluation: Evaluation
     stopped: dict[int, StopReason]
+    pairs: VerletList
+
+    def keep(self, systems: Sequence[int]) -> "Moment":
+        """Drop all replicas but these, given by ascending positions."""
+        atoms = torch.isin(
+            self.state.system_idx,
+            torch.tensor(list(systems), device=self.state.system_idx.device),
+        )
+        old = self.evaluation
+        evaluation = Evaluation(
+            old.energies[:, list(systems)],
+            None if old.forces is None else old.forces[atoms],
+            None if old.member_forces is None else old.member_forces[:, atoms],
+        )
+        places = {system: place for place, system in enumerate(systems)}
+        stopped = {places[s]: why for s, why in self.stopped.items() if s in places}
+        pairs = self.pairs.keep(self.state, systems)
+        return Moment(self.state.keep(systems), evaluation, stopped, pairs)
+
+    def joined(self, other: "Moment") -> "Moment":
+        """This moment with the replicas of another one behind its own."""
+        n = self.state.n_systems
+        return Moment(
+            self.state.joined(other.state),
+            joined([self.evaluation, other.evaluation]),
+            self.stopped | {n + s: why for s, why in other.stopped.items()},
+            self.pairs.joined(other.pairs),
+        )
+
+    def pairs_of(self, system: int) -> Pairs:
+        """The pairs of one replica, its first atom counted as zero."""
+        return self.pairs.pairs_of([system], self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +88,8 @@ class Motion:
 class Engine:
     """Advances replicas step by step.
 
-    Each replica is independent of the others: dropping some does not change the rest.
+    Each replica is independent of the others: dropping some or adding some does not change the
+    rest.
     """
 
     def __init__(
@@ -68,13 +103,13 @@ class Engine:
         self._potential = potential
         self._motion = motion
         self._find_pairs = find_pairs
-        self._list: VerletList | None = None
+        self._evaluator = Evaluator(potential)
 
     def start(self, state: State, bath: Bath, forces: Forces = "mean") -> Moment:
         """Evaluate a state as it is, apart from a scale that the bath may ask for."""
         if bath.scale is not None:
             state = state.rescaled(bath.scale)
-        self._list = VerletList(
+        pairs = VerletList(
             state,
             self._potential.cutoff_A,
             skin_A=self._motion.skin_A,
@@ -82,10 +117,11 @@ class Engine:
             dtype=self._potential.dtype,
             find_pairs=self._find_pairs,
         )
-        close = dict.fromkeys(self._list.contacts(state), StopReason.TOO_CLOSE)
-        evaluation = self._evaluate(state, forces)
+        close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
+        evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = replace(state, forces=mean_forces(evaluation).to(torch.float64))
-        return Moment(state, evaluation, self._judge(state, evaluation, bath) | close)
+        stopped = self._judge(state, evaluation, bath) | close
+        return Moment(state, evaluation, stopped, pairs)
 
     def advance(self, moment: Moment, bath: Bath, forces: Forces = "mean") -> Moment:
         """Make one step.
@@ -100,44 +136,13 @@ class Engine:
         gone = runaways(state, timestep_fs)
         if gone:
             state = _held_back(state, before, list(gone))
-        pairs = self._pair_list
+        pairs = moment.pairs
         pairs.update(state)
         close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
-        evaluation = self._evaluate(state, forces)
+        evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = with_new_forces(state, mean_forces(evaluation), timestep_fs)
         stopped = self._judge(state, evaluation, bath) | close | gone
-        return Moment(state, evaluation, stopped)
-
-    def keep(self, moment: Moment, systems: Sequence[int]) -> Moment:
-        """Drop all replicas but these, given by ascending positions."""
-        self._pair_list.keep(moment.state, systems)
-        atoms = torch.isin(
-            moment.state.system_idx,
-            torch.tensor(list(systems), device=moment.state.system_idx.device),
-        )
-        old = moment.evaluation
-        evaluation = Evaluation(
-            old.energies[:, list(systems)],
-            None if old.forces is None else old.forces[atoms],
-            None if old.member_forces is None else old.member_forces[:, atoms],
-        )
-        places = {system: place for place, system in enumerate(systems)}
-        stopped = {places[s]: why for s, why in moment.stopped.items() if s in places}
-        return Moment(moment.state.keep(systems), evaluation, stopped)
-
-    def pairs_of(self, moment: Moment, system: int) -> Pairs:
-        """The pairs of one replica, its first atom counted as zero."""
-        return self._pair_list.pairs_of(system, moment.state)
-
-    @property
-    def _pair_list(self) -> VerletList:
-        if self._list is None:
-            raise RuntimeError("the engine has not been started")
-        return self._list
-
-    def _evaluate(self, state: State, forces: Forces) -> Evaluation:
-        batch = state.batch(self._potential.dtype)
-        return self._potential.evaluate(batch, self._pair_list.pairs, forces=forces)
+        return Moment(state, evaluation, stopped, pairs)
 
     def _judge(
         self, state: State, evaluation: Evaluation, bath: Bath

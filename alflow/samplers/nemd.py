@@ -103,7 +103,11 @@ class NemdSettings(Settings):
 
     kind: Literal["nemd"] = "nemd"
     replicas: int = Field(default=32, ge=1)
-    """Number of replicas of one sample task, run together in one batch."""
+    """Number of replicas of one sample task, each from a starting structure of its own."""
+    slots: int = Field(default=16, ge=1)
+    """Number of replicas that run at the same time; one that ends is replaced at once by the next.
+    Changes the speed and the memory needed only: where they do not fit into memory, they are
+    computed in parts. Several replicas for each slot keep the slots busy."""
     tasks: int = Field(default=2, ge=1)
     """Number of sample tasks of a round."""
     rounds: int = Field(default=2, ge=1)

@@ -73,6 +73,47 @@ def test_bits_do_not_depend_on_when_others_stop(potential, crystal):
     assert all(same(run[2], runs[0][2]) for run in runs)
 
 
+def mixed_starts(crystal):
+    """Starts that end for every reason, at once, late, at checks and in between."""
+    fused = Structure(np.array([13, 13], np.uint8), np.array([[0, 0, 0], [0.5, 0, 0]]))
+    fusing = Structure(np.array([13, 13], np.uint8), np.array([[0, 0, 0], [1.6, 0, 0]]))
+    return [
+        crystal(2, seed=0),
+        fused,
+        crystal(1, seed=1),
+        fusing,
+        crystal(1, 4.4),
+        crystal(2, 4.2, seed=2),
+        fused,
+        crystal(1, 4.3, seed=5),
+    ]
+
+
+@pytest.mark.parametrize("check_every", [5, 7])
+def test_bits_do_not_depend_on_the_number_of_slots(potential, crystal, check_every):
+    """100 steps: the last is a check of the one and not of the other."""
+    changes = {"check_every": check_every}
+    gate = Gate(force_max=Limit(0.15), grace_fs=60.0)
+    starts = mixed_starts(crystal)
+    runs = {
+        slots: NemdSettings.model_validate({**SETTINGS, **changes, "slots": slots})
+        .create()
+        .sample(starts, potential, gate, 11)
+        for slots in (1, 3, len(starts))
+    }
+    together = runs.pop(len(starts))
+    assert {t.stop_reason for t in together} == {
+        StopReason.FLAGGED,
+        StopReason.FINISHED,
+        StopReason.TOO_CLOSE,
+        StopReason.TOO_HOT,
+    }
+    assert len({t.n_steps for t in together}) > 3
+    assert [t.start for t in together] == starts
+    for run in runs.values():
+        assert all(same(*pair) for pair in zip(run, together, strict=True))
+
+
 def test_each_replica_has_a_stream_of_its_own(potential, crystal):
     sampler = NemdSettings.model_validate(SETTINGS).create()
     found = sampler.sample([crystal(1)] * 3, potential, Gate(), 5)
