@@ -220,26 +220,27 @@ class VerletList:
         batch = state.batch(torch.float64)
         pairs = self._find_pairs(batch, self._cutoff_A + self._skin_A)
         owner = state.system_idx[pairs.i]
-        limits = self._factor * (
-            self._radii[state.numbers[pairs.i]] + self._radii[state.numbers[pairs.j]]
-        )
-        shifts = pairs.shifts.to(torch.float64)
-        offsets = _offsets(shifts, batch.cells, owner)
-        reach = limits + self._skin_A
-        is_close = (
-            squared(state.positions[pairs.j] - state.positions[pairs.i] + offsets)
-            < reach * reach
-        )
-        # each pair is listed from both ends; an atom and its own image stay listed twice
-        is_close = is_close & (pairs.i <= pairs.j) & (limits > 0)
-        close = (pairs.i[is_close], pairs.j[is_close], shifts[is_close], limits[is_close])
+        shifts = pairs.shifts.to(self._dtype)
         return (
-            _Table(
-                (pairs.i, pairs.j, pairs.shifts.to(self._dtype)),
-                _counts(owner, state.n_systems),
-            ),
-            _Table(close, _counts(owner[is_close], state.n_systems)),
+            _Table((pairs.i, pairs.j, shifts), _counts(owner, state.n_systems)),
+            self._close_ones(state, pairs),
         )
+
+    def _close_ones(self, state: State, pairs: Pairs) -> _Table:
+        # each pair is listed from both ends; an atom and its own image stay listed twice
+        is_once = pairs.i <= pairs.j
+        i, j, shifts = pairs.i[is_once], pairs.j[is_once], pairs.shifts[is_once]
+        shifts = shifts.to(torch.float64)
+        owner = state.system_idx[i]
+        limits = self._factor * (
+            self._radii[state.numbers[i]] + self._radii[state.numbers[j]]
+        )
+        vectors = state.positions[j] - state.positions[i]
+        vectors = vectors + _offsets(shifts, state.cells, owner)
+        reach = limits + self._skin_A
+        is_close = (squared(vectors) < reach * reach) & (limits > 0)
+        columns = (i[is_close], j[is_close], shifts[is_close], limits[is_close])
+        return _Table(columns, _counts(owner[is_close], state.n_systems))
 
 
 def _moves(state: State, systems: Sequence[int]) -> list[int]:
