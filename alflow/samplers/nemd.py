@@ -92,8 +92,8 @@ class DensitySettings(_ProgramSettings):
         return ProgramRanges(self.start, self.end, self.amplitude, self.period_fs())
 
 
-class NemdSettings(Settings):
-    """Nonequilibrium molecular dynamics of many replicas, each with its own random schedule.
+class MdSettings(Settings):
+    """What all samplers by molecular dynamics share: replicas, schedules, thermostat, guards.
 
     A replica ends at the first frame that the gate flags, at the end of its time, or when it
     makes no physical sense any more (not a number, atoms too close, too hot). What makes no sense
@@ -101,7 +101,8 @@ class NemdSettings(Settings):
     acquisition turns it down (`acquire.rejected_factor`), so that it is counted and can be seen.
     """
 
-    kind: Literal["nemd"] = "nemd"
+    kind: str
+    """Name of the sampler."""
     replicas: int = Field(default=32, ge=1)
     """Number of replicas of one sample task, each from a starting structure of its own."""
     slots: int = Field(default=16, ge=1)
@@ -154,6 +155,12 @@ class NemdSettings(Settings):
                 next_step=f"use {longest_fs:.2g} fs or less, or set "
                 "sample.allow_large_timestep: true",
             )
+
+
+class NemdSettings(MdSettings):
+    """Nonequilibrium molecular dynamics of many replicas, each with its own random schedule."""
+
+    kind: Literal["nemd"] = "nemd"
 
     def create(self) -> Sampler:
         """The sampler."""

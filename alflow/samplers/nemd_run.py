@@ -12,7 +12,7 @@ from alflow.md.guards import Limits
 from alflow.md.neighbours import FindPairs
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Potential
-from alflow.samplers.nemd import NemdSettings
+from alflow.samplers.nemd import MdSettings
 from alflow.samplers.replicas import Replica
 from alflow.samplers.slots import Slots
 
@@ -29,7 +29,7 @@ class NemdSampler:
     """
 
     def __init__(
-        self, settings: NemdSettings, find_pairs: FindPairs = neighbour_pairs
+        self, settings: MdSettings, find_pairs: FindPairs = neighbour_pairs
     ) -> None:
         """Keep the settings; `find_pairs` finds pairs from scratch."""
         self._settings = settings
@@ -67,7 +67,7 @@ class NemdSampler:
         return [replica.trajectory() for replica in replicas]
 
 
-def _motion(settings: NemdSettings) -> Motion:
+def _motion(settings: MdSettings) -> Motion:
     limits = Limits(
         settings.minimum_distance_factor,
         settings.temperature_limit_factor,

@@ -7,13 +7,13 @@ import numpy as np
 from alflow.core.sampling import Frame, Spread, StopReason, Trajectory
 from alflow.core.structures import Structure
 from alflow.md.schedule import Program
-from alflow.samplers.nemd import NemdSettings
+from alflow.samplers.nemd import MdSettings
 
 TRACE_POINTS = 50
 """Largest number of points in the trace of a trajectory."""
 
 
-def n_steps(settings: NemdSettings) -> int:
+def n_steps(settings: MdSettings) -> int:
     """Number of integration steps of a replica that runs to its end."""
     return max(1, round(settings.duration_ps * 1000 / settings.timestep_fs))
 
@@ -60,7 +60,7 @@ class Replica:
     )
 
     @classmethod
-    def draw(cls, start: Structure, seed: int, settings: NemdSettings) -> "Replica":
+    def draw(cls, start: Structure, seed: int, settings: MdSettings) -> "Replica":
         """Draw schedule and audit step; velocities and noise follow from the same stream."""
         stream = np.random.Generator(np.random.PCG64(seed))
         duration_fs = n_steps(settings) * settings.timestep_fs

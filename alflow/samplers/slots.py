@@ -15,7 +15,7 @@ from alflow.md.spread import spreads
 from alflow.md.state import State
 from alflow.md.velocities import draw_noise, with_thermal_velocities
 from alflow.models.potential import Batch, Forces, Potential
-from alflow.samplers.nemd import NemdSettings
+from alflow.samplers.nemd import MdSettings
 from alflow.samplers.replicas import Replica
 
 
@@ -36,7 +36,7 @@ class Slots:
 
     def __init__(
         self,
-        settings: NemdSettings,
+        settings: MdSettings,
         potential: Potential,
         gate: Gate,
         engine: Engine,
