@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from alflow.core.sampling import StopReason
 from alflow.md.evaluation import Evaluator, joined
-from alflow.md.guards import Limits, not_finite, runaways, too_hot
+from alflow.md.guards import Limits, collapsed, exploded, not_finite, runaways, too_hot
 from alflow.md.langevin import Bath, until_new_forces, with_new_forces
 from alflow.md.neighbours import FindPairs, VerletList
-from alflow.md.spread import mean_forces
+from alflow.md.spread import mean_forces, member_mean
 from alflow.md.state import State
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Evaluation, Forces, Pairs, Potential
@@ -29,12 +31,14 @@ class Moment:
         stopped: Replicas (positions in the state) that make no sense any more, and why. They
             must be dropped before the next step.
         pairs: Neighbour list; a step renews it in place where atoms moved too far.
+        start_energy_eV: Mean potential energy of each replica at its start [eV], (systems,).
     """
 
     state: State
     evaluation: Evaluation
     stopped: dict[int, StopReason]
     pairs: VerletList
+    start_energy_eV: Float[Tensor, " systems"]
 
     def keep(self, systems: Sequence[int]) -> "Moment":
         """Drop all replicas but these, given by ascending positions."""
@@ -51,7 +55,8 @@ class Moment:
         places = {system: place for place, system in enumerate(systems)}
         stopped = {places[s]: why for s, why in self.stopped.items() if s in places}
         pairs = self.pairs.keep(self.state, systems)
-        return Moment(self.state.keep(systems), evaluation, stopped, pairs)
+        start_energy_eV = self.start_energy_eV[list(systems)]
+        return Moment(self.state.keep(systems), evaluation, stopped, pairs, start_energy_eV)
 
     def joined(self, other: "Moment") -> "Moment":
         """This moment with the replicas of another one behind its own."""
@@ -61,6 +66,7 @@ class Moment:
             joined([self.evaluation, other.evaluation]),
             self.stopped | {n + s: why for s, why in other.stopped.items()},
             self.pairs.joined(other.pairs),
+            torch.cat([self.start_energy_eV, other.start_energy_eV]),
         )
 
     def pairs_of(self, system: int) -> Pairs:
@@ -120,8 +126,9 @@ class Engine:
         close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
         evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = replace(state, forces=mean_forces(evaluation).to(torch.float64))
-        stopped = self._judge(state, evaluation, bath) | close
-        return Moment(state, evaluation, stopped, pairs)
+        moment = Moment(state, evaluation, close, pairs, member_mean(evaluation.energies))
+        small = dict.fromkeys(collapsed(state, self._motion.limits), StopReason.COLLAPSED)
+        return replace(moment, stopped=small | self._judge(moment, bath) | close)
 
     def advance(self, moment: Moment, bath: Bath, forces: Forces = "mean") -> Moment:
         """Make one step.
@@ -141,21 +148,22 @@ class Engine:
         close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
         evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = with_new_forces(state, mean_forces(evaluation), timestep_fs)
-        stopped = self._judge(state, evaluation, bath) | close | gone
-        return Moment(state, evaluation, stopped, pairs)
+        if bath.scale is not None:
+            small = collapsed(state, self._motion.limits)
+            close = dict.fromkeys(small, StopReason.COLLAPSED) | close
+        moment = replace(moment, state=state, evaluation=evaluation)
+        return replace(moment, stopped=self._judge(moment, bath) | close | gone)
 
-    def _judge(
-        self, state: State, evaluation: Evaluation, bath: Bath
-    ) -> dict[int, StopReason]:
+    def _judge(self, moment: Moment, bath: Bath) -> dict[int, StopReason]:
+        state, limits = moment.state, self._motion.limits
         is_momentum_free = self._motion.friction_per_fs == 0
-        hot = too_hot(
-            state,
-            bath.temperature_K,
-            self._motion.limits,
-            is_momentum_free=is_momentum_free,
-        )
-        return dict.fromkeys(hot, StopReason.TOO_HOT) | dict.fromkeys(
-            not_finite(state, evaluation), StopReason.NOT_FINITE
+        hot = too_hot(state, bath.temperature_K, limits, is_momentum_free=is_momentum_free)
+        energy_eV = member_mean(moment.evaluation.energies)
+        far = exploded(state, energy_eV, moment.start_energy_eV, limits)
+        return (
+            dict.fromkeys(far, StopReason.EXPLODED)
+            | dict.fromkeys(hot, StopReason.TOO_HOT)
+            | dict.fromkeys(not_finite(state, moment.evaluation), StopReason.NOT_FINITE)
         )
 
 

@@ -96,9 +96,10 @@ class MdSettings(Settings):
     """What all samplers by molecular dynamics share: replicas, schedules, thermostat, guards.
 
     A replica ends at the first frame that the gate flags, at the end of its time, or when it
-    makes no physical sense any more (not a number, atoms too close, too hot). What makes no sense
-    is never flagged. A frame whose spread is far beyond the limit is still flagged here;
-    acquisition turns it down (`acquire.rejected_factor`), so that it is counted and can be seen.
+    makes no physical sense any more: not a number, atoms too close, too hot, energy exploded,
+    cell collapsed, a piece escaped. What makes no sense is never flagged. A frame whose spread is
+    far beyond the limit is still flagged here; acquisition turns it down
+    (`acquire.rejected_factor`), so that it is counted and can be seen.
     """
 
     kind: str
@@ -133,6 +134,15 @@ class MdSettings(Settings):
     """A replica ends when its kinetic temperature exceeds this factor of the target..."""
     temperature_margin_K: float = Field(default=10_000.0, ge=0)
     """...plus this [K], which leaves room for the heat that a strained start sets free."""
+    energy_limit_eV_per_atom: float = Field(default=20.0, gt=0)
+    """A replica ends when its potential energy has changed by more than this since the start, up
+    or down [eV per atom]: more than any bond holds."""
+    minimum_volume_factor: float = Field(default=1.0, ge=0)
+    """A replica ends when its periodic cell is smaller than this factor of the volume of its
+    atoms, taken as balls of their covalent radii: 7.4 Å³ for Al, which has 16.6 Å³."""
+    stop_escaped: bool = True
+    """A replica that is not periodic in all directions ends when it falls into more pieces, out of
+    reach of each other, than it was at the start: what the pieces do alone is known."""
     skin_A: float = Field(default=0.7, gt=0)
     """Skin of the neighbour list [Å]; changes the speed only."""
     allow_large_timestep: bool = False

@@ -72,6 +72,8 @@ def _motion(settings: MdSettings) -> Motion:
         settings.minimum_distance_factor,
         settings.temperature_limit_factor,
         settings.temperature_margin_K,
+        settings.energy_limit_eV_per_atom,
+        settings.minimum_volume_factor,
     )
     friction_per_fs = settings.friction_per_ps / 1000
     return Motion(settings.timestep_fs, friction_per_fs, settings.skin_A, limits)

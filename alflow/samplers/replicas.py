@@ -34,6 +34,7 @@ class Replica:
         timestep_fs: Integration step [fs].
         last_step: Step at which it has run for its whole duration.
         n_steps: Its own clock: steps made.
+        n_pieces: Number of pieces at the start, out of reach of each other.
         stop_reason: Why it ended.
         frames: What it brings back.
         trace: Columns sampled along the way.
@@ -50,6 +51,7 @@ class Replica:
     timestep_fs: float
     last_step: int
     n_steps: int = 0
+    n_pieces: int = 0
     stop_reason: StopReason = StopReason.FINISHED
     frames: list[Frame] = field(default_factory=list)
     trace: dict[str, list[float]] = field(

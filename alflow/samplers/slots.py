@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alflow.core.sampling import Frame, Gate, Spread, StopReason
 from alflow.md.engine import Engine, Moment
+from alflow.md.guards import pieces
 from alflow.md.langevin import Bath
 from alflow.md.spread import spreads
 from alflow.md.state import State
@@ -110,7 +111,7 @@ class Slots:
         """Note why replicas end; the others, or None."""
         stopped = dict(moment.stopped)
         if self._is_check(moment):
-            stopped |= self._check(moment)
+            stopped = self._check(moment) | stopped
         replicas = self._running(moment.state)
         for system, replica in enumerate(replicas):
             if replica.n_steps == replica.last_step:
@@ -150,10 +151,10 @@ class Slots:
             moment.state.kinetic_temperature(is_momentum_free=is_free).tolist()
             for is_free in (True, self._settings.friction_per_ps == 0)
         )
-        stopped = {}
+        stopped = self._escaped(moment)
         for system, spread in enumerate(spreads(moment.evaluation, moment.state)):
             replica = self._replicas[moment.state.replicas[system]]
-            if system in moment.stopped:
+            if system in moment.stopped or system in stopped:
                 continue
             if not _is_finite(spread):
                 stopped[system] = StopReason.NOT_FINITE
@@ -169,6 +170,22 @@ class Slots:
                 kinetic = at_start if replica.n_steps == 0 else later
                 replica.note(spread, kinetic[system])
         return stopped
+
+    def _escaped(self, moment: Moment) -> dict[int, StopReason]:
+        """Replicas that fell apart since they started."""
+        state = moment.state
+        if not self._settings.stop_escaped or bool(state.pbc.all()):
+            return {}
+        escaped = {}
+        counts = pieces(state, moment.pairs.pairs, self._potential.cutoff_A)
+        for system, (replica, count) in enumerate(
+            zip(self._running(state), counts, strict=True)
+        ):
+            if replica.n_steps == 0:
+                replica.n_pieces = count
+            elif count > replica.n_pieces and not bool(state.pbc[system].all()):
+                escaped[system] = StopReason.ESCAPED
+        return escaped
 
     def _frame(self, moment: Moment, system: int, spread: Spread, measure: str) -> Frame:
         replica = self._replicas[moment.state.replicas[system]]
