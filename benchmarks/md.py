@@ -10,9 +10,10 @@ in one process and on one thread:
     ase       one replica of them: `ase.md.Langevin`, and torchani with the same weights
 
 Both have the energies of all members at every step and the forces of all members at every tenth.
+Random weights hold no crystal together for long: some hundred steps are the most that can be run.
 Times are CPU times of the process from the first evaluation to the last, per atom and step, the
-median over the rounds; neighbour lists, integrator and noise are included. Needs the extra `dev`,
-which brings torchani.
+median over the rounds; neighbour lists, integrator and noise are included. Needs the extra `bench`
+(torchani).
 
 The slots are measured with lone atoms whose survival is drawn from a mix as campaigns have it:
 some are flagged soon, some late, some never, and a few end between two checks because they make no

@@ -87,7 +87,7 @@ class Motion:
 
     timestep_fs: float
     friction_per_fs: float = 0.0
-    skin_A: float = 0.7
+    skin_A: float = 1.0
     limits: Limits = DEFAULT_LIMITS
 
 

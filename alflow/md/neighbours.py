@@ -116,7 +116,7 @@ class VerletList:
         state: State,
         cutoff_A: float,
         *,
-        skin_A: float = 0.7,
+        skin_A: float = 1.0,
         distance_factor: float = 0.0,
         dtype: torch.dtype = torch.float64,
         find_pairs: FindPairs = neighbour_pairs,

@@ -143,7 +143,7 @@ class MdSettings(Settings):
     stop_escaped: bool = True
     """A replica that is not periodic in all directions ends when it falls into more pieces, out of
     reach of each other, than it was at the start: what the pieces do alone is known."""
-    skin_A: float = Field(default=0.7, gt=0)
+    skin_A: float = Field(default=1.0, gt=0)
     """Skin of the neighbour list [Å]; changes the speed only."""
     allow_large_timestep: bool = False
     """Use a timestep beyond what the lightest element stands (1 fs for H, 5.2 fs for Al)."""
