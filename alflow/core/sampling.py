@@ -24,11 +24,17 @@ class StopReason(StrEnum):
     """Two atoms are closer than the limit for their pair of elements."""
     TOO_HOT = "too-hot"
     """The kinetic temperature exploded."""
+    EXPLODED = "exploded"
+    """The energy went further from that of the start than bonds can explain."""
+    COLLAPSED = "collapsed"
+    """The cell has less room than the atoms in it."""
+    ESCAPED = "escaped"
+    """A piece got out of reach of the others."""
 
     @property
     def is_unphysical(self) -> bool:
         """Whether the trajectory ended because its last frame makes no sense."""
-        return self in (StopReason.NOT_FINITE, StopReason.TOO_CLOSE, StopReason.TOO_HOT)
+        return self not in (StopReason.FLAGGED, StopReason.FINISHED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from alflow.core.sampling import StopReason
-from alflow.md.guards import Limits, not_finite, runaways, too_hot
+from alflow.md.evaluation import Evaluator, joined
+from alflow.md.guards import Limits, collapsed, exploded, not_finite, runaways, too_hot
 from alflow.md.langevin import Bath, until_new_forces, with_new_forces
 from alflow.md.neighbours import FindPairs, VerletList
-from alflow.md.spread import mean_forces
+from alflow.md.spread import mean_forces, member_mean
 from alflow.md.state import State
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Evaluation, Forces, Pairs, Potential
@@ -27,11 +30,48 @@ class Moment:
         evaluation: Energies, and the forces asked for.
         stopped: Replicas (positions in the state) that make no sense any more, and why. They
             must be dropped before the next step.
+        pairs: Neighbour list; a step renews it in place where atoms moved too far.
+        start_energy_eV: Mean potential energy of each replica at its start [eV], (systems,).
     """
 
     state: State
     evaluation: Evaluation
     stopped: dict[int, StopReason]
+    pairs: VerletList
+    start_energy_eV: Float[Tensor, " systems"]
+
+    def keep(self, systems: Sequence[int]) -> "Moment":
+        """Drop all replicas but these, given by ascending positions."""
+        atoms = torch.isin(
+            self.state.system_idx,
+            torch.tensor(list(systems), device=self.state.system_idx.device),
+        )
+        old = self.evaluation
+        evaluation = Evaluation(
+            old.energies[:, list(systems)],
+            None if old.forces is None else old.forces[atoms],
+            None if old.member_forces is None else old.member_forces[:, atoms],
+        )
+        places = {system: place for place, system in enumerate(systems)}
+        stopped = {places[s]: why for s, why in self.stopped.items() if s in places}
+        pairs = self.pairs.keep(self.state, systems)
+        start_energy_eV = self.start_energy_eV[list(systems)]
+        return Moment(self.state.keep(systems), evaluation, stopped, pairs, start_energy_eV)
+
+    def joined(self, other: "Moment") -> "Moment":
+        """This moment with the replicas of another one behind its own."""
+        n = self.state.n_systems
+        return Moment(
+            self.state.joined(other.state),
+            joined([self.evaluation, other.evaluation]),
+            self.stopped | {n + s: why for s, why in other.stopped.items()},
+            self.pairs.joined(other.pairs),
+            torch.cat([self.start_energy_eV, other.start_energy_eV]),
+        )
+
+    def pairs_of(self, system: int) -> Pairs:
+        """The pairs of one replica, its first atom counted as zero."""
+        return self.pairs.pairs_of([system], self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +87,15 @@ class Motion:
 
     timestep_fs: float
     friction_per_fs: float = 0.0
-    skin_A: float = 0.7
+    skin_A: float = 1.0
     limits: Limits = DEFAULT_LIMITS
 
 
 class Engine:
     """Advances replicas step by step.
 
-    Each replica is independent of the others: dropping some does not change the rest.
+    Each replica is independent of the others: dropping some or adding some does not change the
+    rest.
     """
 
     def __init__(
@@ -68,13 +109,13 @@ class Engine:
         self._potential = potential
         self._motion = motion
         self._find_pairs = find_pairs
-        self._list: VerletList | None = None
+        self._evaluator = Evaluator(potential)
 
     def start(self, state: State, bath: Bath, forces: Forces = "mean") -> Moment:
         """Evaluate a state as it is, apart from a scale that the bath may ask for."""
         if bath.scale is not None:
             state = state.rescaled(bath.scale)
-        self._list = VerletList(
+        pairs = VerletList(
             state,
             self._potential.cutoff_A,
             skin_A=self._motion.skin_A,
@@ -82,10 +123,12 @@ class Engine:
             dtype=self._potential.dtype,
             find_pairs=self._find_pairs,
         )
-        close = dict.fromkeys(self._list.contacts(state), StopReason.TOO_CLOSE)
-        evaluation = self._evaluate(state, forces)
+        close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
+        evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = replace(state, forces=mean_forces(evaluation).to(torch.float64))
-        return Moment(state, evaluation, self._judge(state, evaluation, bath) | close)
+        moment = Moment(state, evaluation, close, pairs, member_mean(evaluation.energies))
+        small = dict.fromkeys(collapsed(state, self._motion.limits), StopReason.COLLAPSED)
+        return replace(moment, stopped=small | self._judge(moment, bath) | close)
 
     def advance(self, moment: Moment, bath: Bath, forces: Forces = "mean") -> Moment:
         """Make one step.
@@ -100,57 +143,27 @@ class Engine:
         gone = runaways(state, timestep_fs)
         if gone:
             state = _held_back(state, before, list(gone))
-        pairs = self._pair_list
+        pairs = moment.pairs
         pairs.update(state)
         close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
-        evaluation = self._evaluate(state, forces)
+        evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = with_new_forces(state, mean_forces(evaluation), timestep_fs)
-        stopped = self._judge(state, evaluation, bath) | close | gone
-        return Moment(state, evaluation, stopped)
+        if bath.scale is not None:
+            small = collapsed(state, self._motion.limits)
+            close = dict.fromkeys(small, StopReason.COLLAPSED) | close
+        moment = replace(moment, state=state, evaluation=evaluation)
+        return replace(moment, stopped=self._judge(moment, bath) | close | gone)
 
-    def keep(self, moment: Moment, systems: Sequence[int]) -> Moment:
-        """Drop all replicas but these, given by ascending positions."""
-        self._pair_list.keep(moment.state, systems)
-        atoms = torch.isin(
-            moment.state.system_idx,
-            torch.tensor(list(systems), device=moment.state.system_idx.device),
-        )
-        old = moment.evaluation
-        evaluation = Evaluation(
-            old.energies[:, list(systems)],
-            None if old.forces is None else old.forces[atoms],
-            None if old.member_forces is None else old.member_forces[:, atoms],
-        )
-        places = {system: place for place, system in enumerate(systems)}
-        stopped = {places[s]: why for s, why in moment.stopped.items() if s in places}
-        return Moment(moment.state.keep(systems), evaluation, stopped)
-
-    def pairs_of(self, moment: Moment, system: int) -> Pairs:
-        """The pairs of one replica, its first atom counted as zero."""
-        return self._pair_list.pairs_of(system, moment.state)
-
-    @property
-    def _pair_list(self) -> VerletList:
-        if self._list is None:
-            raise RuntimeError("the engine has not been started")
-        return self._list
-
-    def _evaluate(self, state: State, forces: Forces) -> Evaluation:
-        batch = state.batch(self._potential.dtype)
-        return self._potential.evaluate(batch, self._pair_list.pairs, forces=forces)
-
-    def _judge(
-        self, state: State, evaluation: Evaluation, bath: Bath
-    ) -> dict[int, StopReason]:
+    def _judge(self, moment: Moment, bath: Bath) -> dict[int, StopReason]:
+        state, limits = moment.state, self._motion.limits
         is_momentum_free = self._motion.friction_per_fs == 0
-        hot = too_hot(
-            state,
-            bath.temperature_K,
-            self._motion.limits,
-            is_momentum_free=is_momentum_free,
-        )
-        return dict.fromkeys(hot, StopReason.TOO_HOT) | dict.fromkeys(
-            not_finite(state, evaluation), StopReason.NOT_FINITE
+        hot = too_hot(state, bath.temperature_K, limits, is_momentum_free=is_momentum_free)
+        energy_eV = member_mean(moment.evaluation.energies)
+        far = exploded(state, energy_eV, moment.start_energy_eV, limits)
+        return (
+            dict.fromkeys(far, StopReason.EXPLODED)
+            | dict.fromkeys(hot, StopReason.TOO_HOT)
+            | dict.fromkeys(not_finite(state, moment.evaluation), StopReason.NOT_FINITE)
         )
 
 

@@ -1,6 +1,7 @@
 """Neighbour list with a skin, kept and renewed for each replica on its own."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,55 @@ class _Table:
             columns.append(torch.cat(kept) if kept else column[:0])
         return _Table(tuple(columns), [self.sizes[system] for system in systems])
 
+    def joined(self, other: "_Table", shift: int) -> "_Table":
+        """These rows and those of another table, whose atoms are counted `shift` higher."""
+        columns = []
+        for position, pair in enumerate(zip(self.columns, other.columns, strict=True)):
+            own, new = pair
+            columns.append(torch.cat([own, new + shift if position < 2 else new]))  # noqa: PLR2004
+        return _Table(tuple(columns), self.sizes + other.sizes)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """What searches found, and where the atoms were.
+
+    Attributes:
+        pairs: Columns i, j, shifts: all pairs within cutoff plus skin.
+        close: Columns i, j, shifts, limit [Å]: pairs that could come too close.
+        positions: Positions when a replica was searched [Å], (atoms, 3).
+        scale: Scale of its cell then, (systems,).
+    """
+
+    pairs: _Table
+    close: _Table
+    positions: Float[Tensor, "atoms 3"]
+    scale: Float[Tensor, " systems"]
+
+    def keep(self, state: State, systems: Sequence[int]) -> "Found":
+        """What was found for these replicas of `state`, given by ascending positions."""
+        moved = _moves(state, systems)
+        chosen = torch.zeros(
+            state.n_systems, dtype=torch.bool, device=state.positions.device
+        )
+        chosen[list(systems)] = True
+        return Found(
+            self.pairs.keep(systems, moved),
+            self.close.keep(systems, moved),
+            self.positions[chosen[state.system_idx]],
+            self.scale[chosen],
+        )
+
+    def joined(self, other: "Found") -> "Found":
+        """This and what was found for replicas behind these."""
+        n_atoms = len(self.positions)
+        return Found(
+            self.pairs.joined(other.pairs, n_atoms),
+            self.close.joined(other.close, n_atoms),
+            torch.cat([self.positions, other.positions]),
+            torch.cat([self.scale, other.scale]),
+        )
+
 
 class VerletList:
     """All pairs within cutoff plus skin, renewed for a replica when its atoms moved too far.
@@ -66,7 +116,7 @@ class VerletList:
         state: State,
         cutoff_A: float,
         *,
-        skin_A: float = 0.7,
+        skin_A: float = 1.0,
         distance_factor: float = 0.0,
         dtype: torch.dtype = torch.float64,
         find_pairs: FindPairs = neighbour_pairs,
@@ -84,35 +134,34 @@ class VerletList:
         self._factor = distance_factor
         radii = torch.tensor(COVALENT_RADII_A, device=state.positions.device)
         self._radii = radii
-        largest_limit = 2 * distance_factor * float(radii[state.numbers].max())
-        self._cutoff_A = max(cutoff_A, largest_limit)
+        # of all elements, not of those at hand: what is listed must not depend on the company
+        self._cutoff_A = max(cutoff_A, 2 * distance_factor * float(radii.max()))
         self._skin_A = skin_A
         self._dtype = dtype
         self._find_pairs = find_pairs
-        self._positions = state.positions
-        self._scale = state.scale
-        self._pairs, self._close = self._find(state)
+        self.found = Found(*self._find(state), state.positions, state.scale)
+        """What is listed."""
         self.n_renewals = state.n_systems
         """How many times a replica was searched."""
 
     @property
     def pairs(self) -> Pairs:
         """All pairs within the cutoff, and more."""
-        return Pairs(*self._pairs.columns)
+        return Pairs(*self.found.pairs.columns)
 
-    def pairs_of(self, system: int, state: State) -> Pairs:
-        """The pairs of one replica, its first atom counted as zero."""
-        return Pairs(*self._pairs.keep([system], [-state.offsets[system]]).columns)
+    def pairs_of(self, systems: Sequence[int], state: State) -> Pairs:
+        """The pairs of some replicas, atoms counted as if there were no others."""
+        return Pairs(*self.found.pairs.keep(systems, _moves(state, systems)).columns)
 
     def update(self, state: State) -> None:
         """Renew the pairs of the replicas that moved too far since they were searched.
 
         Positions must be finite.
         """
-        scale = state.scale / self._scale
+        scale = state.scale / self.found.scale
         room = scale * (self._cutoff_A + self._skin_A) - self._cutoff_A
         room = torch.where(room > 0, room * 0.5, 0.0)[state.system_idx]
-        way = state.positions - self._positions * scale[state.system_idx, None]
+        way = state.positions - self.found.positions * scale[state.system_idx, None]
         is_far = squared(way) >= room * room
         if bool(is_far.any()):
             self._renew(state, torch.unique(state.system_idx[is_far]).tolist())
@@ -123,7 +172,7 @@ class VerletList:
         The limit is the distance factor times the sum of the covalent radii. A distance that is
         not a number counts as too close.
         """
-        i, j, shifts, limits = self._close.columns
+        i, j, shifts, limits = self.found.close.columns
         offsets = _offsets(shifts, state.cells, state.system_idx[i])
         distances_squared = squared(state.positions[j] - state.positions[i] + offsets)
         is_close = ~(distances_squared >= limits * limits)
@@ -132,21 +181,22 @@ class VerletList:
         close: list[int] = torch.unique(state.system_idx[i[is_close]]).tolist()
         return close
 
-    def keep(self, state: State, systems: Sequence[int]) -> None:
-        """Drop all replicas of `state` but these."""
-        offsets = state.offsets
-        moved, first = [], 0
-        for system in systems:
-            moved.append(first - offsets[system])
-            first += state.sizes[system]
-        self._pairs = self._pairs.keep(systems, moved)
-        self._close = self._close.keep(systems, moved)
-        chosen = torch.zeros(
-            state.n_systems, dtype=torch.bool, device=state.positions.device
-        )
-        chosen[list(systems)] = True
-        self._positions = self._positions[chosen[state.system_idx]]
-        self._scale = self._scale[chosen]
+    def keep(self, state: State, systems: Sequence[int]) -> "VerletList":
+        """The list of these replicas of `state`, given by ascending positions."""
+        kept = copy(self)
+        kept.found = self.found.keep(state, systems)
+        return kept
+
+    def joined(self, other: "VerletList") -> "VerletList":
+        """This list with the replicas of another one behind its own.
+
+        Nothing is searched: the rows of either stay as they are. Both must have been made with the
+        same settings.
+        """
+        both = copy(self)
+        both.found = self.found.joined(other.found)
+        both.n_renewals = self.n_renewals + other.n_renewals
+        return both
 
     def _renew(self, state: State, systems: list[int]) -> None:
         part = state.keep(systems)
@@ -154,39 +204,53 @@ class VerletList:
         shift = torch.tensor([state.offsets[system] for system in systems])
         first = torch.tensor(part.offsets[:-1])
         shift = (shift - first).to(state.positions.device)
-        self._pairs = self._pairs.replace(systems, _renumbered(pairs, part, shift))
-        self._close = self._close.replace(systems, _renumbered(close, part, shift))
         chosen = torch.zeros(state.n_systems, dtype=torch.bool, device=shift.device)
         chosen[systems] = True
         atoms = chosen[state.system_idx, None]
-        self._positions = torch.where(atoms, state.positions, self._positions)
-        self._scale = torch.where(chosen, state.scale, self._scale)
+        old = self.found
+        self.found = Found(
+            old.pairs.replace(systems, _renumbered(pairs, part, shift)),
+            old.close.replace(systems, _renumbered(close, part, shift)),
+            torch.where(atoms, state.positions, old.positions),
+            torch.where(chosen, state.scale, old.scale),
+        )
         self.n_renewals += len(systems)
 
     def _find(self, state: State) -> tuple[_Table, _Table]:
         batch = state.batch(torch.float64)
         pairs = self._find_pairs(batch, self._cutoff_A + self._skin_A)
         owner = state.system_idx[pairs.i]
-        limits = self._factor * (
-            self._radii[state.numbers[pairs.i]] + self._radii[state.numbers[pairs.j]]
-        )
-        shifts = pairs.shifts.to(torch.float64)
-        offsets = _offsets(shifts, batch.cells, owner)
-        reach = limits + self._skin_A
-        is_close = (
-            squared(state.positions[pairs.j] - state.positions[pairs.i] + offsets)
-            < reach * reach
-        )
-        # each pair is listed from both ends; an atom and its own image stay listed twice
-        is_close = is_close & (pairs.i <= pairs.j) & (limits > 0)
-        close = (pairs.i[is_close], pairs.j[is_close], shifts[is_close], limits[is_close])
+        shifts = pairs.shifts.to(self._dtype)
         return (
-            _Table(
-                (pairs.i, pairs.j, pairs.shifts.to(self._dtype)),
-                _counts(owner, state.n_systems),
-            ),
-            _Table(close, _counts(owner[is_close], state.n_systems)),
+            _Table((pairs.i, pairs.j, shifts), _counts(owner, state.n_systems)),
+            self._close_ones(state, pairs),
         )
+
+    def _close_ones(self, state: State, pairs: Pairs) -> _Table:
+        # each pair is listed from both ends; an atom and its own image stay listed twice
+        is_once = pairs.i <= pairs.j
+        i, j, shifts = pairs.i[is_once], pairs.j[is_once], pairs.shifts[is_once]
+        shifts = shifts.to(torch.float64)
+        owner = state.system_idx[i]
+        limits = self._factor * (
+            self._radii[state.numbers[i]] + self._radii[state.numbers[j]]
+        )
+        vectors = state.positions[j] - state.positions[i]
+        vectors = vectors + _offsets(shifts, state.cells, owner)
+        reach = limits + self._skin_A
+        is_close = (squared(vectors) < reach * reach) & (limits > 0)
+        columns = (i[is_close], j[is_close], shifts[is_close], limits[is_close])
+        return _Table(columns, _counts(owner[is_close], state.n_systems))
+
+
+def _moves(state: State, systems: Sequence[int]) -> list[int]:
+    """By how much the first atom of each of these replicas moves if the others are left out."""
+    offsets = state.offsets
+    moved, first = [], 0
+    for system in systems:
+        moved.append(first - offsets[system])
+        first += state.sizes[system]
+    return moved
 
 
 def _counts(owner: Tensor, n_systems: int) -> list[int]:

@@ -21,7 +21,7 @@ def mean_forces(evaluation: Evaluation) -> Float[Tensor, "atoms 3"]:
     """
     if evaluation.forces is not None:
         return evaluation.forces
-    return _mean(_member_forces(evaluation))
+    return member_mean(member_forces(evaluation))
 
 
 def spreads(evaluation: Evaluation, state: State) -> list[Spread]:
@@ -32,26 +32,34 @@ def spreads(evaluation: Evaluation, state: State) -> list[Spread]:
     """
     n_atoms = state.n_atoms
     energy = torch.sqrt(_variance(evaluation.energies.to(torch.float64)) / n_atoms)
-    variances = _variance(_member_forces(evaluation).to(torch.float64))
+    members = member_forces(evaluation).to(torch.float64)
+    variances = _variance(members)
     x, y, z = variances.unbind(-1)
     of_atom = torch.sqrt(x + y + z)
     force_max = torch.zeros_like(n_atoms).scatter_reduce_(
         0, state.system_idx, of_atom, "amax"
     )
-    scale = torch.sqrt(squared(mean_forces(evaluation).to(torch.float64)))
+    # of the members, because what moves the atoms may be biased
+    scale = torch.sqrt(squared(member_mean(members)))
     columns = torch.stack(
         [energy, state.total(of_atom) / n_atoms, force_max, state.total(scale) / n_atoms]
     )
     return [Spread(*values) for values in columns.T.tolist()]
 
 
-def _member_forces(evaluation: Evaluation) -> Float[Tensor, "members atoms 3"]:
+def member_forces(evaluation: Evaluation) -> Float[Tensor, "members atoms 3"]:
+    """Forces of the members.
+
+    Raises:
+        ValueError: If the evaluation was made without them.
+    """
     if evaluation.member_forces is None:
         raise ValueError("the evaluation was made without forces")
     return evaluation.member_forces
 
 
-def _mean(values: Float[Tensor, "members ..."]) -> Float[Tensor, "..."]:
+def member_mean(values: Float[Tensor, "members ..."]) -> Float[Tensor, "..."]:
+    """Mean over members, added in their order."""
     total = values[0]
     for member in values[1:]:
         total = total + member
@@ -60,5 +68,5 @@ def _mean(values: Float[Tensor, "members ..."]) -> Float[Tensor, "..."]:
 
 def _variance(values: Float[Tensor, "members ..."]) -> Float[Tensor, "..."]:
     """Population variance over members; two passes, so that large energies do not cancel."""
-    deviations = values - _mean(values)
-    return _mean(deviations * deviations)
+    deviations = values - member_mean(values)
+    return member_mean(deviations * deviations)

@@ -50,13 +50,17 @@ class State:
 
     @classmethod
     def from_structures(
-        cls, structures: Sequence[Structure], device: torch.device | str = "cpu"
+        cls,
+        structures: Sequence[Structure],
+        device: torch.device | str = "cpu",
+        *,
+        replicas: Sequence[int] | None = None,
     ) -> "State":
-        """Atoms at rest; replica k starts from structure k."""
+        """Atoms at rest; the replicas are numbered from 0 on unless told otherwise."""
         batch = Batch.from_structures(list(structures), device=device)
         masses = torch.tensor(MASSES_AMU, device=device)[batch.numbers]
         return cls(
-            replicas=tuple(range(len(structures))),
+            replicas=tuple(range(len(structures)) if replicas is None else replicas),
             sizes=tuple(structure.n_atoms for structure in structures),
             positions=batch.positions,
             velocities=torch.zeros_like(batch.positions),
@@ -131,6 +135,21 @@ class State:
             start_cells=self.start_cells[chosen],
             scale=self.scale[chosen],
             pbc=self.pbc[chosen],
+        )
+
+    def joined(self, other: "State") -> "State":
+        """This state with the replicas of another one behind its own."""
+        names = ("positions", "velocities", "forces", "numbers", "masses")
+        of_systems = ("start_cells", "scale", "pbc")
+        columns = {
+            name: torch.cat([getattr(self, name), getattr(other, name)])
+            for name in (*names, *of_systems)
+        }
+        return State(
+            replicas=self.replicas + other.replicas,
+            sizes=self.sizes + other.sizes,
+            system_idx=torch.cat([self.system_idx, other.system_idx + self.n_systems]),
+            **columns,
         )
 
     def rescaled(self, scale: Float[Tensor, " systems"]) -> "State":

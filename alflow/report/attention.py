@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from alflow.core.sampling import StopReason
 from alflow.report.content import CampaignReport
 from alflow.report.quantities import count, milli, percent, significant
 from alflow.report.wording import is_calibrated
@@ -19,7 +20,7 @@ WORSE_LIMIT = 1.10
 """Growth of the test error from one generation to the next that is worth a look."""
 MIN_SPAN_S = 600.0
 """Shorter campaigns are mostly start-up: idle workers are not worth a bullet."""
-UNPHYSICAL = ("not-finite", "too-close", "too-hot")
+UNPHYSICAL = tuple(str(reason) for reason in StopReason if reason.is_unphysical)
 
 
 @dataclass(frozen=True, slots=True)

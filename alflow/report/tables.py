@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from alflow.core.metrics import mae, rmse
+from alflow.core.sampling import StopReason
 from alflow.report.content import CampaignReport, GenerationRow, IterationRow
 from alflow.report.estimates import fraction_at
 from alflow.report.figures import bin_edges, spread_values
@@ -26,7 +27,7 @@ from alflow.report.samples import (
 MAX_ROWS = 60
 """Rows of a table; the store has all of them."""
 
-STOP_REASONS = ("flagged", "finished", "not-finite", "too-close", "too-hot")
+STOP_REASONS = tuple(str(reason) for reason in StopReason)
 WORDS = frozenset(
     (
         *(

@@ -92,18 +92,24 @@ class DensitySettings(_ProgramSettings):
         return ProgramRanges(self.start, self.end, self.amplitude, self.period_fs())
 
 
-class NemdSettings(Settings):
-    """Nonequilibrium molecular dynamics of many replicas, each with its own random schedule.
+class MdSettings(Settings):
+    """What all samplers by molecular dynamics share: replicas, schedules, thermostat, guards.
 
     A replica ends at the first frame that the gate flags, at the end of its time, or when it
-    makes no physical sense any more (not a number, atoms too close, too hot). What makes no sense
-    is never flagged. A frame whose spread is far beyond the limit is still flagged here;
-    acquisition turns it down (`acquire.rejected_factor`), so that it is counted and can be seen.
+    makes no physical sense any more: not a number, atoms too close, too hot, energy exploded,
+    cell collapsed, a piece escaped. What makes no sense is never flagged. A frame whose spread is
+    far beyond the limit is still flagged here; acquisition turns it down
+    (`acquire.rejected_factor`), so that it is counted and can be seen.
     """
 
-    kind: Literal["nemd"] = "nemd"
+    kind: str
+    """Name of the sampler."""
     replicas: int = Field(default=32, ge=1)
-    """Number of replicas of one sample task, run together in one batch."""
+    """Number of replicas of one sample task, each from a starting structure of its own."""
+    slots: int = Field(default=16, ge=1)
+    """Number of replicas that run at the same time; one that ends is replaced at once by the next.
+    Changes the speed and the memory needed only: where they do not fit into memory, they are
+    computed in parts. Several replicas for each slot keep the slots busy."""
     tasks: int = Field(default=2, ge=1)
     """Number of sample tasks of a round."""
     rounds: int = Field(default=2, ge=1)
@@ -128,7 +134,16 @@ class NemdSettings(Settings):
     """A replica ends when its kinetic temperature exceeds this factor of the target..."""
     temperature_margin_K: float = Field(default=10_000.0, ge=0)
     """...plus this [K], which leaves room for the heat that a strained start sets free."""
-    skin_A: float = Field(default=0.7, gt=0)
+    energy_limit_eV_per_atom: float = Field(default=20.0, gt=0)
+    """A replica ends when its potential energy has changed by more than this since the start, up
+    or down [eV per atom]: more than any bond holds."""
+    minimum_volume_factor: float = Field(default=1.0, ge=0)
+    """A replica ends when its periodic cell is smaller than this factor of the volume of its
+    atoms, taken as balls of their covalent radii: 7.4 Å³ for Al, which has 16.6 Å³."""
+    stop_escaped: bool = True
+    """A replica that is not periodic in all directions ends when it falls into more pieces, out of
+    reach of each other, than it was at the start: what the pieces do alone is known."""
+    skin_A: float = Field(default=1.0, gt=0)
     """Skin of the neighbour list [Å]; changes the speed only."""
     allow_large_timestep: bool = False
     """Use a timestep beyond what the lightest element stands (1 fs for H, 5.2 fs for Al)."""
@@ -150,6 +165,12 @@ class NemdSettings(Settings):
                 next_step=f"use {longest_fs:.2g} fs or less, or set "
                 "sample.allow_large_timestep: true",
             )
+
+
+class NemdSettings(MdSettings):
+    """Nonequilibrium molecular dynamics of many replicas, each with its own random schedule."""
+
+    kind: Literal["nemd"] = "nemd"
 
     def create(self) -> Sampler:
         """The sampler."""

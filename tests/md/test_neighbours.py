@@ -89,7 +89,7 @@ def test_a_replica_has_the_same_rows_alone_and_in_company(state):
     for system in range(4):
         alone_state = state.keep([system])
         alone = VerletList(alone_state, CUTOFF_A)
-        pairs = company.pairs_of(system, state)
+        pairs = company.pairs_of([system], state)
         for name in ("i", "j", "shifts"):
             assert torch.equal(getattr(pairs, name), getattr(alone.pairs, name))
 
@@ -97,7 +97,7 @@ def test_a_replica_has_the_same_rows_alone_and_in_company(state):
 @pytest.mark.parametrize("kept", [[0], [3], [0, 2], [1, 2, 3], []])
 def test_dropping_replicas_keeps_the_list_complete(state, kept):
     verlet = VerletList(state, CUTOFF_A, skin_A=0.6, distance_factor=0.6)
-    verlet.keep(state, kept)
+    verlet = verlet.keep(state, kept)
     state = state.keep(kept)
     if kept:
         assert_complete(verlet, state)
@@ -107,6 +107,39 @@ def test_dropping_replicas_keeps_the_list_complete(state, kept):
         assert verlet.contacts(state) == []
     else:
         assert len(verlet.pairs.i) == 0
+
+
+def test_replicas_join_without_a_search(state, crystal):
+    searched = []
+
+    def find(batch, cutoff_A):
+        searched.append(batch.n_systems)
+        return neighbour_pairs(batch, cutoff_A)
+
+    options = {"distance_factor": 0.6, "find_pairs": find}
+    newcomers = State.from_structures([crystal(1, seed=7), crystal(2, seed=8)])
+    old = VerletList(state, CUTOFF_A, **options)
+    new = VerletList(newcomers, CUTOFF_A, **options)
+    searched.clear()
+    both, together = old.joined(new), state.joined(newcomers)
+    assert searched == []
+    assert_complete(both, together)
+    for system in range(4):
+        for name in ("i", "j", "shifts"):
+            of_both = getattr(both.pairs_of([system], together), name)
+            assert torch.equal(of_both, getattr(old.pairs_of([system], state), name))
+    of_newcomer = together.system_idx == 5
+    away = together.positions + of_newcomer[:, None] * 1.0
+    both.update(replace(together, positions=away))
+    assert searched == [1]
+    assert_complete(both, replace(together, positions=away))
+
+
+def test_limits_of_what_may_join_later_are_reached(state):
+    late = State.from_structures([pair([55, 55], 2.5)])
+    options = {"skin_A": 0.1, "distance_factor": 0.6}
+    both = VerletList(state, 1.0, **options).joined(VerletList(late, 1.0, **options))
+    assert both.contacts(state.joined(late)) == [4]
 
 
 def pair(numbers, distance_A):

@@ -7,6 +7,8 @@ from alflow.core.sampling import Gate, Limit, StopReason
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.md.schedule import Program
+from alflow.models.ani.ensemble import fresh_ensemble
+from alflow.models.ani.settings import AniSettings
 from alflow.samplers.nemd import NemdSettings
 from alflow.samplers.nemd_run import NemdSampler
 
@@ -73,6 +75,63 @@ def test_bits_do_not_depend_on_when_others_stop(potential, crystal):
     assert all(same(run[2], runs[0][2]) for run in runs)
 
 
+def mixed_starts(crystal):
+    """Starts that end for every reason, at once, late, at checks and in between."""
+    fused = Structure(np.array([13, 13], np.uint8), np.array([[0, 0, 0], [0.5, 0, 0]]))
+    fusing = Structure(np.array([13, 13], np.uint8), np.array([[0, 0, 0], [1.6, 0, 0]]))
+    return [
+        crystal(2, seed=0),
+        fused,
+        crystal(1, seed=1),
+        fusing,
+        crystal(1, 4.4),
+        crystal(2, 4.2, seed=2),
+        fused,
+        crystal(1, 4.3, seed=5),
+    ]
+
+
+@pytest.mark.parametrize("check_every", [5, 7])
+def test_bits_do_not_depend_on_the_number_of_slots(potential, crystal, check_every):
+    """100 steps: the last is a check of the one and not of the other."""
+    changes = {"check_every": check_every}
+    gate = Gate(force_max=Limit(0.15), grace_fs=60.0)
+    starts = mixed_starts(crystal)
+    runs = {
+        slots: NemdSettings.model_validate({**SETTINGS, **changes, "slots": slots})
+        .create()
+        .sample(starts, potential, gate, 11)
+        for slots in (1, 3, len(starts))
+    }
+    together = runs.pop(len(starts))
+    assert {t.stop_reason for t in together} == {
+        StopReason.FLAGGED,
+        StopReason.FINISHED,
+        StopReason.TOO_CLOSE,
+        StopReason.TOO_HOT,
+    }
+    assert len({t.n_steps for t in together}) > 3
+    assert [t.start for t in together] == starts
+    for run in runs.values():
+        assert all(same(*pair) for pair in zip(run, together, strict=True))
+
+
+def test_bits_of_an_ani_ensemble_do_not_depend_on_the_slots(crystal):
+    shape = AniSettings(
+        members=3, hidden=(24, 16), radial_cutoff_A=4.5, angular_cutoff_A=3.5
+    )
+    ensemble = fresh_ensemble(shape, [13], 1)
+    starts = [crystal(1, 4.0 + 0.05 * k, seed=k) for k in range(5)]
+    runs = [
+        NemdSettings.model_validate({**SETTINGS, "duration_ps": 0.06, "slots": slots})
+        .create()
+        .sample(starts, ensemble, Gate(), 3)
+        for slots in (1, 2, 5)
+    ]
+    for run in runs[:2]:
+        assert all(same(*pair) for pair in zip(run, runs[2], strict=True))
+
+
 def test_each_replica_has_a_stream_of_its_own(potential, crystal):
     sampler = NemdSettings.model_validate(SETTINGS).create()
     found = sampler.sample([crystal(1)] * 3, potential, Gate(), 5)
@@ -100,6 +159,29 @@ def test_density_follows_its_program(potential, crystal):
         )
         # a cell that only grows or shrinks keeps its shape
         assert frame.structure.cell == pytest.approx(np.eye(3) * frame.structure.cell[0, 0])
+
+
+def test_a_density_ramp_is_exact_at_every_step(potential, crystal):
+    """Atoms ride on the cell; structures are rounded in the eighth digit."""
+    ramp = {
+        **SETTINGS,
+        "temperature_K": {"start": 0, "end": 0},
+        "friction_per_ps": 0.0,
+        "density_g_per_cm3": {"start": 2.6, "end": 2.9},
+        "check_every": 1,
+        "duration_ps": 0.04,
+    }
+    sampler = NemdSettings.model_validate(ramp).create()
+    perfect = crystal(1, disorder_A=0.0)
+    found = sampler.sample([perfect] * 40, potential, Gate(), 3)
+    frames = [frame for trajectory in found for frame in trajectory.frames]
+    assert {frame.step for frame in frames} > {1, 20}, "the end was not looked at"
+    for frame in frames:
+        expected = 2.6 + 0.3 * frame.step / 20
+        structure = frame.structure
+        assert structure.density_g_per_cm3 == pytest.approx(expected, rel=1e-8)
+        scaled = structure.positions @ np.linalg.inv(structure.cell)
+        assert scaled == pytest.approx(perfect.positions / 4.1, abs=1e-8)
 
 
 def test_the_target_temperature_follows_its_program(potential, crystal):

@@ -209,3 +209,50 @@ def test_without_a_thermostat_energy_is_conserved(potentials, crystal):
     quiet = potentials.PairPotential((0.1, 0.1), (2.6, 2.6), 4.5)
     (found,) = cold.create().sample([perfect], quiet, NEVER, 1)
     assert max(found.trace["temperature_K"]) < 1e-9
+
+
+def leaving(distance_A, pbc=None):
+    """A pair and an atom so far away from it, in a wide box or in none."""
+    return Structure(
+        np.array([13, 13, 13], np.uint8),
+        np.array([[0, 0, 0], [2.9, 0, 0], [2.9 + distance_A, 0, 0]]),
+        None if pbc is None else np.eye(3) * 40.0,
+        np.zeros(3, bool) if pbc is None else np.array(pbc),
+    )
+
+
+def test_a_replica_that_falls_apart_has_escaped(potentials):
+    weak = potentials.PairPotential((1e-4, 1e-4), (2.6, 2.6), 4.5)
+    hot = settings(temperature_K={"start": 2000, "end": 2000}, friction_per_ps=0.0)
+
+    def run(start, run=hot):
+        return run.create().sample([start] * 8, weak, NEVER, 2)
+
+    for start in (leaving(4.4), leaving(4.4, (True, True, False))):
+        found = run(start)
+        assert set(reasons(found)) == {StopReason.ESCAPED, StopReason.FINISHED}
+        steps = {t.n_steps for t in found if t.stop_reason is StopReason.ESCAPED}
+        assert all(step > 0 and step % 4 == 0 for step in steps)
+        free = hot.model_copy(update={"stop_escaped": False})
+        assert reasons(run(start, free)) == [StopReason.FINISHED] * 8
+    # neither what is periodic nor what was in pieces at the start
+    for start in (leaving(4.4, (True, True, True)), leaving(20.0)):
+        assert reasons(run(start)) == [StopReason.FINISHED] * 8
+
+
+def test_a_density_beyond_reason_collapses_the_cell(potentials, crystal):
+    weak = potentials.PairPotential((1e-6, 1e-6), (1.0, 1.0), 4.5)
+    crushed = settings(
+        density_g_per_cm3={"end": 12}, minimum_distance_factor=0.0, timestep_fs=1.0
+    )
+    (found,) = crushed.create().sample([crystal(1)], weak, ALWAYS, 1)
+    assert found.stop_reason is StopReason.COLLAPSED
+    assert found.frames == ()
+    last = found.start.n_atoms * 4 / 3 * np.pi * 1.21**3
+    assert 0 < found.n_steps < 80
+    assert last < found.start.volume_A3
+
+
+def test_every_reason_is_counted_as_physical_or_not():
+    physical = {reason for reason in StopReason if not reason.is_unphysical}
+    assert physical == {StopReason.FLAGGED, StopReason.FINISHED}

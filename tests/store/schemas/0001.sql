@@ -782,7 +782,7 @@ CREATE TABLE trajectory (
 	stop_reason TEXT NOT NULL, 
 	trace_json TEXT NOT NULL, 
 	CONSTRAINT pk_trajectory PRIMARY KEY (id), 
-	CONSTRAINT ck_trajectory_stop_reason CHECK (stop_reason = 'flagged' OR stop_reason = 'finished' OR stop_reason = 'not-finite' OR stop_reason = 'too-close' OR stop_reason = 'too-hot'), 
+	CONSTRAINT ck_trajectory_stop_reason CHECK (stop_reason = 'flagged' OR stop_reason = 'finished' OR stop_reason = 'not-finite' OR stop_reason = 'too-close' OR stop_reason = 'too-hot' OR stop_reason = 'exploded' OR stop_reason = 'collapsed' OR stop_reason = 'escaped'), 
 	CONSTRAINT ck_trajectory_n_steps CHECK (n_steps >= 0), 
 	CONSTRAINT ck_trajectory_time_fs_finite CHECK (time_fs > -1e300 AND time_fs < 1e300), 
 	CONSTRAINT fk_trajectory_attempt_id FOREIGN KEY(attempt_id) REFERENCES attempt (id), 

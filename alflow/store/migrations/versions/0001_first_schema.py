@@ -741,7 +741,7 @@ def upgrade() -> None:
         sa.Column("stop_reason", TEXT, nullable=False),
         sa.Column("trace_json", TEXT, nullable=False),
         sa.CheckConstraint(
-            "stop_reason = 'flagged' OR stop_reason = 'finished' OR stop_reason = 'not-finite' OR stop_reason = 'too-close' OR stop_reason = 'too-hot'",
+            "stop_reason = 'flagged' OR stop_reason = 'finished' OR stop_reason = 'not-finite' OR stop_reason = 'too-close' OR stop_reason = 'too-hot' OR stop_reason = 'exploded' OR stop_reason = 'collapsed' OR stop_reason = 'escaped'",
             name=op.f("ck_trajectory_stop_reason"),
         ),
         sa.CheckConstraint("n_steps >= 0", name=op.f("ck_trajectory_n_steps")),
