@@ -126,6 +126,8 @@ def told(what: str, key: str, value: Any) -> Any:
     if key == "energy":
         return f"{value:.6f}"
     prefix = _PREFIXES.get(key, "")
+    if key == "parent" and what.startswith("generation"):
+        prefix = "g"
     if key == "id":
         prefix = _OWN_PREFIX.get(what, "")
     elif key == "number":

@@ -22,7 +22,9 @@ def quarantine(
         list[str], typer.Argument(metavar="l-N...", help="Labels, for example l-12 l-31.")
     ],
     *,
-    reason: Annotated[str, typer.Option(help="Why; kept with each label.")],
+    reason: Annotated[
+        str, typer.Option(help="Why; kept with each label. Needed unless --undo.")
+    ] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Trust them again instead.")] = False,
     db: DbOption = None,
 ) -> None:
@@ -30,6 +32,11 @@ def quarantine(
     from alflow.store import Quality
 
     numbers = [_number(text) for text in labels]
+    if not reason and not undo:
+        raise SettingsError(
+            "labels are set aside for a reason", next_step='add --reason "TEXT"'
+        )
+    reason = reason or "trusted again"
     quality = Quality.OK if undo else Quality.SUSPECT
     with (
         writing(db) as store,

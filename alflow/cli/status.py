@@ -59,7 +59,8 @@ def verdict(view: "Status", database: str) -> str:
     if not view.manager.alive and view.iteration is None:
         return f"not begun: no manager runs it. Begin: alflow resume {database}"
     if not view.manager.alive:
-        return f"interrupted: no manager runs it. Go on: alflow resume {database}"
+        how = "paused" if view.manager.is_released else "interrupted"
+        return f"{how}: no manager runs it. Go on: alflow resume {database}"
     if view.stop_requested:
         return f"stopping ({view.stop_requested})"
     return "running"
@@ -100,7 +101,8 @@ def _manager(view: "Status") -> str:
         "" if manager.silent_s is None else f", last sign of life {ago(manager.silent_s)}"
     )
     is_over = view.state in ("converged", "finished")
-    how = "alive" if manager.alive else "done" if is_over else "gone"
+    is_done = is_over or manager.is_released
+    how = "alive" if manager.alive else "done" if is_done else "gone"
     return f"{manager.holder} {how}{silent}"
 
 

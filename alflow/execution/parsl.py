@@ -1,5 +1,6 @@
 """Runs attempts on the pools of a site through Parsl."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -187,7 +188,9 @@ class ParslExecutor:
         with self._lock:
             pending, self._pending = list(self._pending), {}
         for attempt in pending:
-            self._files.revoke(attempt)
+            # On a full disk nothing can be claimed either, and what is wrong has been said.
+            with contextlib.suppress(OSError):
+                self._files.revoke(attempt)
         if kernel is not None:
             kernel.close(cancel=cancel)
         self._undo_log()

@@ -32,6 +32,7 @@ from typing import Any
 
 import alflow
 from alflow.core.errors import SiteError, closest
+from alflow.registry import available
 
 WORKERS_VARIABLE = "ALFLOW_LOCAL_WORKERS"
 """Environment variable with the number of workers of the local pool."""
@@ -304,7 +305,29 @@ def _load(path: Path) -> Site:
         raise SiteError(f"{path}: {type(error).__name__}: {error}") from error
     if not isinstance(site, Site):
         raise SiteError(f"{path}: site() returned a {type(site).__name__}, not a Site")
+    _check_kinds(site, path)
     return site
+
+
+def _check_kinds(site: Site, path: Path) -> None:
+    """Refuse pools for tasks that do not exist: what they are for would have none."""
+    known = available("tasks")
+    for kind in site.pools:
+        base = kind.removesuffix(LARGER_SUFFIX)
+        if base != EVERY_OTHER_KIND and base not in known:
+            match = closest(base, known)
+            hint = f"did you mean {match!r}? " if match else ""
+            raise SiteError(
+                f"{path}: there is no task kind {base!r}",
+                next_step=f"{hint}kinds: {', '.join(sorted(known))}, "
+                f"or {EVERY_OTHER_KIND!r} for all others",
+            )
+    unserved = sorted(kind for kind in known if not site.serves(kind))
+    if unserved:
+        raise SiteError(
+            f"{path}: no pool runs tasks of kind {', '.join(unserved)}",
+            next_step=f"add them, or {EVERY_OTHER_KIND!r} for all others, to `pools`",
+        )
 
 
 def _shipped() -> Path:

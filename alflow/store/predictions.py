@@ -166,7 +166,7 @@ def errors_on_test(connection: Connection) -> list[ErrorOnTest]:
         ErrorOnTest(
             row.generation,
             row.n,
-            row.force / row.n_atoms
+            row.force / float(row.n_atoms)  # PostgreSQL adds up whole numbers as decimals
             if row.n_forces and row.n_known == row.n_forces
             else None,
             row.energy / row.n if row.n_energy == row.n else None,

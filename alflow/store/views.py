@@ -131,6 +131,7 @@ class ManagerStatus:
         host: Where it ran.
         pid: Its process there; None if there was none.
         silent_s: Time since its last sign of life [s]; None if there was none.
+        is_released: Whether it left by itself, not by being killed.
     """
 
     alive: bool
@@ -138,6 +139,7 @@ class ManagerStatus:
     host: str = ""
     pid: int | None = None
     silent_s: float | None = None
+    is_released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +358,9 @@ def _manager(connection: Connection) -> ManagerStatus:
         return ManagerStatus(alive=False)
     now = lease.clock(connection)
     silent = max(0.0, now - row.renewed)
-    return ManagerStatus(lease.is_alive(row, now), row.holder, row.host, row.pid, silent)
+    return ManagerStatus(
+        lease.is_alive(row, now), row.holder, row.host, row.pid, silent, row.expires == 0
+    )
 
 
 def _events(connection: Connection) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alflow.core.errors import AlflowError
+from alflow.core.errors import AlflowError, SettingsError
 from alflow.execution.forkserver import PRELOAD_VARIABLE, preload
 from alflow.store import open_store
 from alflow.testing.actors import PROCESS, Stage
@@ -141,8 +141,14 @@ def run_trial(settings: ChaosSettings, say: Callable[[str], None]) -> dict[str, 
         AlflowError: If it cannot be run here.
     """
     directory = Path(settings.directory).absolute()
-    directory.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="alflow-chaos-", dir=directory))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="alflow-chaos-", dir=directory))
+    except OSError as error:
+        raise SettingsError(
+            f"{directory}: {error.strerror or error}",
+            next_step="name a folder that can be written to: alflow chaos DIR",
+        ) from error
     is_kept = True
     try:
         warm_up(folder, settings)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,11 @@ GONE = ManagerStatus(alive=False, holder="node1 (pid 5)", silent_s=7200.0)
             {"manager": GONE},
             True,
             "interrupted: no manager runs it. Go on: alflow resume w.db",
+        ),
+        (
+            {"manager": replace(GONE, is_released=True)},
+            True,
+            "paused: no manager runs it. Go on: alflow resume w.db",
         ),
         (
             {"state": "converged", "verdict": "good", "manager": GONE},
@@ -98,10 +104,10 @@ def test_the_screen_before_anything_happened():
     assert lines[2] == "manager: none so far"
 
 
-def test_status_of_an_interrupted_campaign_asks_for_attention(alflow, database):
+def test_status_of_a_campaign_that_was_left_asks_for_attention(alflow, database):
     result = alflow("status")
     assert result.code == 3
-    assert "interrupted" in result.out
+    assert "paused: no manager runs it" in result.out
     assert "labels: 2 done, 0 waiting, 1 failed" in result.out
     assert result.err == ""
 

@@ -160,6 +160,16 @@ def test_a_site_file_is_loaded_by_path(tmp_path):
             "def site(): return Site('x', pools)",
             "two pools with one label",
         ),
+        (
+            "from alflow.execution.sites import *\n"  # noqa: ISC004 - one text
+            "def site(): return Site('x', {'trian': local_pool()})",
+            r"there is no task kind 'trian'(.|\n)*did you mean 'train'",
+        ),
+        (
+            "from alflow.execution.sites import *\n"  # noqa: ISC004 - one text
+            "def site(): return Site('x', {'train:larger': local_pool()})",
+            "no pool runs tasks of kind .*label",
+        ),
     ],
 )
 def test_a_broken_site_file_is_an_error_of_the_site(tmp_path, text, message):

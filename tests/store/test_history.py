@@ -174,9 +174,13 @@ def first_iteration(campaign):
     )
 
 
-@contextmanager
 def new_store(folder):
-    with open_store(folder / "water.db", create=True) as opened:
+    return campaign_in(folder / "water.db")
+
+
+@contextmanager
+def campaign_in(database):
+    with open_store(database, create=True) as opened:
         opened.create_campaign("water", CONFIG, 7)
         with opened.acquire_lease("test"):
             yield opened
@@ -292,6 +296,16 @@ def test_errors_on_the_test_set_are_mean_squares(told):
     assert [row.energy for row in errors] == pytest.approx([0.2**2, 0.04**2])
     assert len(rows) == N_TEST
     assert np.allclose(rows[0].forces_predicted - rows[0].forces, 0.04)
+
+
+@pytest.mark.postgres
+def test_the_report_of_a_server(postgres_url):
+    with campaign_in(postgres_url) as store:
+        fill(store)
+        with store.read() as connection:
+            errors = predictions.errors_on_test(connection)
+        assert [row.force for row in errors] == pytest.approx([0.2**2, 0.04**2])
+        assert "water" in render_html(collect(store))
 
 
 def test_a_prediction_that_is_not_finite_hides_the_error(store):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alflow.core.elements import SYMBOLS
+from alflow.core.errors import SettingsError
 from alflow.store.interchange.frames import ExportedFrame, ImportedFrame
 from alflow.store.interchange.options import (
     FileContent,
@@ -221,6 +222,15 @@ class _Group:
         species = _first(group, NUMBERS)
         self._numbers = _atomic_numbers(group[species]) if species else np.zeros(0, int)
         self.level = _named_level(group) or level or ""
+        for name, values in self._arrays.items():
+            # What is the same for all frames may stand there once.
+            is_once = name not in ("energy", "forces") or self.n_frames == 1
+            if not is_once and len(values) != self.n_frames:
+                raise SettingsError(
+                    f"group {group.name}: {len(values)} rows of {name} for "
+                    f"{self.n_frames} frames of coordinates",
+                    next_step="the arrays of a group must have one row for each frame",
+                )
 
     def numbers(self, k: int) -> np.ndarray:
         """Atomic numbers of a frame."""
@@ -244,7 +254,10 @@ class _Group:
     def number(self, name: str, k: int) -> float | None:
         """A number of a frame."""
         values = self._arrays.get(name)
-        return None if values is None else float(values.reshape(-1)[k])
+        if values is None:
+            return None
+        flat = values.reshape(-1)
+        return float(flat[k] if len(flat) > 1 else flat[0])
 
     def whole(self, name: str, k: int) -> int | None:
         """A whole number of a frame."""

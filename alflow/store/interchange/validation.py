@@ -106,6 +106,9 @@ def _diagnosed(
     # Frames in wrong units fail limits, too, but must be looked at here.
     basic = Limits(limits.elements, skipped=_UNIT_CHECKS)
     usable = [frame for frame in frames if fault_of(frame, basic) is None]
+    # Labels that contradict each other would hide what is wrong with all of them.
+    left_out = {one.index for one in _distinct(usable)[2]}
+    usable = [frame for frame in usable if frame.index not in left_out]
     return diagnose(usable, reading) if usable else Diagnosis()
 
 

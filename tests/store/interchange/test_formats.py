@@ -164,6 +164,15 @@ def test_hdf5_asks_for_units_and_takes_them_from_attributes(tmp_path):
     assert read_file(told, ReadOptions())[0][0].energy == first.energy
 
 
+@pytest.mark.parametrize("name", ["energies", "forces"])
+def test_hdf5_without_a_row_for_each_frame(tmp_path, name):
+    water = {"coordinates": X, "species": [b"O", b"H", b"H"], "energies": [-76.0, -76.1]}
+    short = {"energies": [-76.0], "forces": X[:1]}[name]
+    path = _hdf5(tmp_path / "a.h5", {"w": {**water, name: short}})
+    with pytest.raises(SettingsError, match=r"1 rows of .* for 2 frames of coordinates"):
+        read_file(path, ReadOptions(units=HARTREE))
+
+
 def test_hdf5_of_the_los_alamos_framework(tmp_path):
     cell = np.broadcast_to(np.eye(3) * 10, (2, 3, 3))
     group = {

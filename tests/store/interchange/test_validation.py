@@ -191,6 +191,13 @@ def test_repeated_frames_count_once_and_contradictions_not_at_all(waters):
     assert len(found.accepted) == 59
 
 
+def test_a_contradiction_does_not_hide_that_forces_are_gradients(waters):
+    other = replace(waters[2], index=62, energy=waters[2].energy + 3.0)
+    assert len(_validated([*waters, other]).accepted) == 59
+    found = _validated(scaled([*waters, other], force=-1.0))
+    assert found.fix == "--forces-are-gradient"
+
+
 def test_one_energy_in_another_unit_stands_out(waters):
     slip = replace(waters[9], energy=waters[9].energy / EV_PER_HARTREE)
     frames = [slip if frame.index == 9 else frame for frame in waters]
