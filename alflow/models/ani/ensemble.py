@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alflow.core.seeds import child_seed
-from alflow.models.ani.descriptor import AniDescriptor, DescriptorState
+from alflow.models.ani.descriptor import AniDescriptor, Described
 from alflow.models.ani.files import AniFile
 from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
@@ -161,7 +161,7 @@ class AniEnsemble:
 
     @staticmethod
     def _forces(
-        batch: Batch, state: DescriptorState, gradient: Tensor, broken: Tensor
+        batch: Batch, state: Described, gradient: Tensor, broken: Tensor
     ) -> Float[Tensor, "members atoms 3"]:
         forces = state.vjp(gradient).neg_().to(batch.positions.dtype)
         return forces.masked_fill_(broken[batch.system_idx, None], torch.nan)
