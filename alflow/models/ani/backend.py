@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alflow.models.ani.fused import FusedDescriptor
 
 SWITCH = "ALFLOW_KERNELS"
-SOURCES = ("lanes.py", "kernels.py")
+SOURCES = ("lanes.py", "kernels.py", "network_kernels.py")
 """Numba does not notice edits in files that a kernel only calls: all are in the folder's name."""
 
 
@@ -68,7 +68,8 @@ def _import_kernels() -> None:
         if _writable(folder):
             config.CACHE_DIR = str(folder)
     try:
-        import alflow.models.ani.fused  # noqa: F401 - what matters is that it can be
+        import alflow.models.ani.folded
+        import alflow.models.ani.fused  # noqa: F401 - what matters is that they can be
     finally:
         config.CACHE_DIR = chosen
 
