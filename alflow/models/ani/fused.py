@@ -5,6 +5,7 @@ once, not at every evaluation. Importing this module imports Numba and compiles 
 """
 
 import dataclasses
+import functools
 import math
 import os
 import threading
@@ -205,7 +206,11 @@ def _scratch(sizes: Int[np.ndarray, " sizes"], length: int) -> tuple[np.ndarray,
 
 
 class FusedDescriptor:
-    """Descriptor and derivatives of batches; may be used from several threads at once."""
+    """Descriptor and derivatives of batches; may be used from several threads at once.
+
+    Attributes:
+        n_features: Length of the descriptor of one atom.
+    """
 
     def __init__(
         self, constants: AniConstants, n_elements: int, n_threads: int = 1
@@ -218,6 +223,7 @@ class FusedDescriptor:
             n_threads: Threads that share the atoms. Results are the same for the same number.
         """
         self._layout = _Layout.of(constants, n_elements)
+        self.n_features = constants.n_features(n_elements)
         self._n_elements = n_elements
         self._n_threads = n_threads
         self._recent = _Recent()
@@ -256,25 +262,24 @@ def _flat(values: Tensor) -> Float[np.ndarray, " numbers"]:
 
 
 class FusedState:
-    """Features of a batch, and products with their derivative in the positions.
-
-    Attributes:
-        features: Descriptor of each atom, (atoms, features).
-    """
+    """Features of a batch, and products with their derivative in the positions."""
 
     def __init__(
         self, layout: _Layout, where: tuple[np.ndarray, ...], n_threads: int
     ) -> None:
-        """Evaluate the features."""
+        """Take over what `FusedDescriptor.evaluate` prepares."""
         self._layout = layout
         self._where = where
         self._n_threads = n_threads
         self._n_atoms = len(where[2])
-        out = np.empty(self._n_atoms * layout.length, np.float32)
+
+    @functools.cached_property
+    def features(self) -> Float[Tensor, "atoms features"]:
+        """Descriptor of each atom, (atoms, features), evaluated when first asked for."""
+        length = self._layout.length
+        out = np.empty(self._n_atoms * length, np.float32)
         self._share(lambda _, lo, hi: self._call(kernels.describe, lo, hi, (), out))
-        self.features: Float[Tensor, "atoms features"] = self._narrow(
-            torch.from_numpy(out).view(self._n_atoms, layout.length)
-        )
+        return self._narrow(torch.from_numpy(out).view(self._n_atoms, length))
 
     def vjp(
         self, gradient: Float[Tensor, "members atoms features"]

@@ -29,12 +29,14 @@ from alflow.models.ani.lanes import (
     NATIVE,
     below,
     exp2,
+    flush_subnormals,
     get,
     leading,
     load,
     load8,
     log2,
     put,
+    restore,
     root,
     splat,
     splat8,
@@ -420,6 +422,7 @@ def _outer(T, a, z, shells, t0, t1, o, n_sections, out):
 @kernel
 def describe(lo, hi, where, sizes, table, P, A, T, I, out):
     """Features of atoms lo..hi into `out`, (atoms features)."""
+    mode = flush_subnormals()
     n_shells, n_sections = sizes[S_SHELLS], sizes[S_SECTIONS]
     n_radial = sizes[S_ELEMENTS] * sizes[S_RADIAL]
     n_runs = sizes[S_ELEMENTS] * (sizes[S_ELEMENTS] + 1) // 2
@@ -442,6 +445,7 @@ def describe(lo, hi, where, sizes, table, P, A, T, I, out):
                     for z in range(0, n_sections, 4):
                         p = o + a * n_sections + z
                         _outer(T, a, z, n_shells, t0, t1, p, n_sections, out)
+    restore(mode)
 
 
 @kernel
@@ -531,6 +535,7 @@ def pull_one(lo, hi, where, sizes, table, P, A, T, I, W, out, virial):
     `W` is (atoms features), `out` (3 atoms); `virial`, (6 atoms) or empty, gets the derivative
     in the strain of the neighbourhood of each atom: xx, yy, zz, yz, xz, xy.
     """
+    mode = flush_subnormals()
     n_shells, n_sections, Q = sizes[S_SHELLS], sizes[S_SECTIONS], sizes[S_LONGEST]
     n_elements, n_radial = sizes[S_ELEMENTS], sizes[S_RADIAL]
     n_runs = n_elements * (n_elements + 1) // 2
@@ -577,6 +582,7 @@ def pull_one(lo, hi, where, sizes, table, P, A, T, I, W, out, virial):
             store(A, WY * Q + k, s * y + wy * v)
             store(A, WZ * Q + k, s * z + wz * v)
         _scatter_one(i, m, n_inner, inner, where[4], Q, P, A, I, out, virial)
+    restore(mode)
 
 
 @kernel
@@ -618,6 +624,7 @@ def pull_eight(lo, hi, where, sizes, table, P, A, T, I, G, W, out, virial):
     `W` is (8 atoms features), `out` (atoms 3 8) and `virial` (atoms 6 8) or empty; `G` is scratch
     for the gradient of one atom, (features 8).
     """
+    mode = flush_subnormals()
     n_shells, n_sections, Q = sizes[S_SHELLS], sizes[S_SECTIONS], sizes[S_LONGEST]
     n_elements, n_radial = sizes[S_ELEMENTS], sizes[S_RADIAL]
     split = n_elements * n_radial
@@ -648,6 +655,7 @@ def pull_eight(lo, hi, where, sizes, table, P, A, T, I, G, W, out, virial):
                     _eight(n, o, sizes, table, A, T, I, G)
                 start = stop
         _scatter_eight(i, n_inner, inner, where[4], sizes, P, A, I, G, out, virial)
+    restore(mode)
 
 
 @kernel
@@ -844,6 +852,7 @@ def push(lo, hi, where, sizes, table, P, A, T, I, V, out):
 
     `V` is (tangents atoms 3), `out` (tangents atoms features).
     """
+    mode = flush_subnormals()
     n_shells, n_sections, Q = sizes[S_SHELLS], sizes[S_SECTIONS], sizes[S_LONGEST]
     n_elements, n_radial = sizes[S_ELEMENTS], sizes[S_RADIAL]
     n_runs = n_elements * (n_elements + 1) // 2
@@ -893,6 +902,7 @@ def push(lo, hi, where, sizes, table, P, A, T, I, V, out):
                         for z in range(0, n_sections, 4):
                             b = p + a * n_sections + z
                             _outer_tangent(T, a, z, sizes, shell, t0, t1, b, out)
+    restore(mode)
 
 
 @kernel

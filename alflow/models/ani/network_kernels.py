@@ -12,7 +12,18 @@ import math
 from numba import float32 as f32
 
 from alflow.models.ani.kernels import WIDTH, kernel
-from alflow.models.ani.lanes import below, exp2, get, load, put, splat, store, total
+from alflow.models.ani.lanes import (
+    below,
+    exp2,
+    flush_subnormals,
+    get,
+    load,
+    put,
+    restore,
+    splat,
+    store,
+    total,
+)
 
 PANEL = 2 * WIDTH
 """Outputs of a panel."""
@@ -101,6 +112,7 @@ def infer(lo, hi, chosen, features, shape, forward, bias, backward, Y, S, out, g
         out: Gets energies, (members atoms).
         gradient: Gets gradients, (members atoms features), or is empty.
     """
+    mode = flush_subnormals()
     kind, n_members, n_atoms, n_features = shape[0], shape[1], shape[2], shape[3]
     n_layers = len(shape) - 5
     width = 0
@@ -160,3 +172,4 @@ def infer(lo, hi, chosen, features, shape, forward, bias, backward, Y, S, out, g
                 target = (member * n_atoms + get(chosen, begin + row)) * n_features
                 for f in range(n_features):
                     put(gradient, target + f, get(Y, spare + row * width + f))
+    restore(mode)
