@@ -1,5 +1,6 @@
 """Networks as the compiled kernels take them: weights packed, the standardisation folded in."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from alflow.models.ani.network_kernels import PANEL, SUPER
 
 KINDS = {"celu": network_kernels.CELU, "silu": network_kernels.SILU}
 """Activations that the kernels know."""
+
+
+_local = threading.local()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,8 +66,10 @@ class FoldedNetworks:
         slopes = np.empty((self._n_members, rows, self._n_features), np.float32)
         for number, element in enumerate(self._elements):
             chosen = np.flatnonzero(species == number)
+            if not len(chosen):
+                continue
             planes = len(element.widths) + 1
-            scratch = np.empty((2, planes * SUPER * max(element.widths)), np.float32)
+            scratch = _scratch(planes * SUPER * max(element.widths))
             shape = [self._kind, self._n_members, n_atoms, self._n_features]
             network_kernels.infer(
                 0,
@@ -79,6 +85,15 @@ class FoldedNetworks:
                 slopes.reshape(-1),
             )
         return torch.from_numpy(energies), torch.from_numpy(slopes)
+
+
+def _scratch(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of this thread: fresh ones would be faulted in page by page."""
+    kept: tuple[np.ndarray, np.ndarray] | None = getattr(_local, "scratch", None)
+    if kept is None or len(kept[0]) < size:
+        kept = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        _local.scratch = kept
+    return kept
 
 
 def _folded(networks: StackedNetworks, element: int) -> _Element:

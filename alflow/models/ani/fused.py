@@ -25,7 +25,7 @@ from alflow.models.potential import Batch, Pairs
 
 FLAT_EXPONENT = 60.0
 """Factors of shells beyond exp(+-this) could overflow float32 before they cancel."""
-NEGLIGIBLE = 1e-7
+NEGLIGIBLE = 5e-7
 """Angular functions below this share of their largest value are left out of derivatives, as are
 slopes: float32 resolves no less."""
 LANES = 8

@@ -15,7 +15,7 @@ structure overruns it. `alflow.models.ani.fused` prepares the arguments:
     sizes       the S_... below         table   the C_... below, then shifts, shells, sections
 
 Angular functions fall off so fast that, with members in the lanes, only the sections around the
-angle of a triple are summed: those left out are smaller than 1e-7 of their largest value.
+angle of a triple are summed: those left out are smaller than 5e-7 of their largest value.
 """
 
 import inspect
