@@ -73,6 +73,10 @@ TARGETS = {
     "flop_fraction": 0.6,
 }
 """What must be reached with AVX-512."""
+EXPONENTIAL = 13.0
+"""Operations of an exponential in float32: five coefficients, and taking the number apart."""
+POWER = 32.0
+"""Operations of a power: a logarithm of nine coefficients, then an exponential."""
 NARROW_SHARE = 2 / 3
 """With AVX2 two thirds of a ratio are asked for; vectors are half as wide, caches are not."""
 
@@ -260,8 +264,9 @@ def operations(case: Case, members_pulled: int) -> float:
     Networks: a multiplication and an addition for each weight and member, forward and backward.
     Angular part: one for each shell, section and triple forward; for the gradient two for each
     member, in the weight and in the angle, and as many more in the mean distance as shells.
-    Radial part: one for each shift and pair forward, and one for each member. What exponentials,
-    distances and sums over neighbours take is not counted.
+    Radial part: one for each shift and pair forward, and one for each member. Exponentials and
+    powers count as their shortest polynomials and once, although the gradient evaluates them
+    again. What distances, cutoff functions and sums over neighbours take is not counted.
     """
     c = case.ensemble.descriptor.constants
     distance = case.pairs.vectors(case.batch).norm(dim=1)
@@ -280,7 +285,9 @@ def operations(case: Case, members_pulled: int) -> float:
         first = element * networks.n_layers
         own = sum(networks.weights[first + n].numel() for n in range(networks.n_layers))
         weights += own * float((species == element).sum())
-    return 2 * (angular + radial + 2 * weights)
+    smooth = triples * (angles * POWER + EXPONENTIAL)
+    smooth += pairs * len(c.radial_shifts) * EXPONENTIAL
+    return 2 * (angular + radial + 2 * weights) + smooth
 
 
 def check(name: str, ours: torch.Tensor, theirs: torch.Tensor) -> None:
