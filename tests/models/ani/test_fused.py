@@ -92,11 +92,11 @@ def test_forces_of_all_members_are_close_to_those_of_float64(aluminium):
     found, expected = (
         e.evaluate(batch, pairs, forces="members") for e in (single, precise)
     )
-    # Weights of random networks are many times those of trained ones, and forces with them.
-    largest = expected.member_forces.abs().max()
     error = (found.member_forces - expected.member_forces).abs().max()
-    assert error < 2e-6 * EV_PER_HARTREE * max(1.0, largest.item() / 10)
-    assert (found.energies - expected.energies).abs().max() < 1e-4
+    assert expected.member_forces.abs().max() > 1
+    assert error < 2e-6 * EV_PER_HARTREE
+    # Atomic energies are rounded to float32 one by one.
+    assert (found.energies - expected.energies).abs().max() < 5e-6 * batch.n_atoms
 
 
 def test_a_strange_shape_of_atom_counts_does_not_matter(aluminium):
