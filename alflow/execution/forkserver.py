@@ -39,7 +39,7 @@ PRELOAD_VARIABLE = "ALFLOW_PRELOAD"
 """Environment variable with the modules to import before forking, separated by commas."""
 SCRATCH_VARIABLE = "ALFLOW_SCRATCH"
 """Environment variable with the folder for private working directories."""
-DEFAULT_PRELOAD = "torch,ase,pyscf.dft,pyscf.scf,pyscf.grad"
+DEFAULT_PRELOAD = "torch,numba,ase,pyscf.dft,pyscf.scf,pyscf.grad"
 
 
 class Server:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
+from alflow.models.ani.backend import fused_descriptor
 from alflow.models.ani.constants import AniConstants
 from alflow.models.ani.jacobian import dense_jacobians
 from alflow.models.ani.spokes import Spokes, cutoff
@@ -21,10 +23,29 @@ from alflow.models.ani.terms import (
 from alflow.models.ani.triples import UnorderedTriples
 from alflow.models.potential import Batch, Pairs
 
+if TYPE_CHECKING:
+    from alflow.models.ani.fused import FusedDescriptor
+
 CHUNK_SLOTS = 16384
 """Triples that are worked on at a time: their arrays should stay in the processor's cache."""
 CHUNK_SPOKES = 4096
 """Spokes that are worked on at a time, for the same reason."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """Features of a batch with their derivative."""
+
+    @property
+    def features(self) -> Float[Tensor, "atoms features"]:
+        """Descriptor of each atom, (atoms, features)."""
+        ...
+
+    def vjp(
+        self, gradient: Float[Tensor, "members atoms features"]
+    ) -> Float[Tensor, "members atoms 3"]:
+        """Gradient of the sum of `gradient * features` in the positions; forces are minus this."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -177,6 +198,8 @@ class AniDescriptor:
         self._basis = Basis.of(constants, dtype, device)
         self._species = torch.full((len(SYMBOLS),), -1, dtype=torch.long, device=device)
         self._species[list(elements)] = torch.arange(len(elements), device=device)
+        self._compiles = dtype == torch.float32 and self.device.type == "cpu"
+        self._fused: FusedDescriptor | None = None
 
     @property
     def row_width(self) -> int:
@@ -240,8 +263,29 @@ class AniDescriptor:
         angular = angular.index_add(0, slots.group, terms)
         return self._joined(radial, angular, batch.n_atoms)
 
-    def evaluate(self, batch: Batch, pairs: Pairs) -> DescriptorState:
+    def evaluate(self, batch: Batch, pairs: Pairs) -> Described:
         """Descriptor of each atom with what `vjp` needs; leaves no autograd graph.
+
+        In float32 on a CPU the compiled kernels do it, where there are any.
+
+        Args:
+            batch: Systems.
+            pairs: Neighbour list that may reach further.
+        """
+        fused = self.fused()
+        if fused is None:
+            return self.evaluate_with_torch(batch, pairs)
+        return fused.evaluate(batch, pairs, self.species(batch.numbers))
+
+    def fused(self) -> "FusedDescriptor | None":
+        """The compiled kernels, or None where they cannot be used."""
+        if self._compiles and self._fused is None:
+            self._fused = fused_descriptor(self.constants, len(self.elements))
+            self._compiles = False
+        return self._fused
+
+    def evaluate_with_torch(self, batch: Batch, pairs: Pairs) -> DescriptorState:
+        """What `evaluate` does, on torch: in any precision, on any device.
 
         Args:
             batch: Systems.
@@ -284,7 +328,7 @@ class AniDescriptor:
             J[a F + f, 3 b + x] the derivative of A[a, f] in coordinate x of atom b [1/Å].
         """
         with torch.no_grad():
-            state = self.evaluate(batch, pairs)
+            state = self.evaluate_with_torch(batch, pairs)
             jacobians = dense_jacobians(
                 self._basis,
                 state.spokes,

@@ -1,18 +1,22 @@
 """An ensemble of ANI potentials: one descriptor, stacked networks, self energies."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from alflow.core.seeds import child_seed
-from alflow.models.ani.descriptor import AniDescriptor, DescriptorState
+from alflow.models.ani.descriptor import AniDescriptor, Described
 from alflow.models.ani.files import AniFile
-from alflow.models.ani.network import StackedNetworks
+from alflow.models.ani.network import StackedNetworks, is_foldable
 from alflow.models.ani.settings import AniSettings
 from alflow.models.neighbours import finite_systems
 from alflow.models.potential import Batch, Evaluation, Forces, Pairs
+
+if TYPE_CHECKING:
+    from alflow.models.ani.folded import FoldedNetworks
 
 
 class AniEnsemble:
@@ -49,6 +53,7 @@ class AniEnsemble:
             z: float(self_energies.get(z, 0.0)) for z in descriptor.elements
         }
         self.metadata: dict[str, str] = {}
+        self._folded: tuple[list[tuple[int, int, int]], FoldedNetworks] | None = None
         self.n_members = networks.n_members
         self.cutoff_A = descriptor.cutoff_A
         self.elements = descriptor.elements
@@ -74,11 +79,12 @@ class AniEnsemble:
             species = self.descriptor.species(batch.numbers)
             state = self.descriptor.evaluate(batch, pairs)
             broken = ~finite_systems(batch)
-            if forces == "none":
-                atomic = self.networks(state.features, species)
-                return Evaluation(self._energies(batch, atomic, broken))
-            atomic, gradient = self.networks.energies_and_gradient(state.features, species)
+            atomic, gradient = self._infer(
+                state.features, species, gradient=forces != "none"
+            )
             energies = self._energies(batch, atomic, broken)
+            if forces == "none":
+                return Evaluation(energies)
             if forces == "mean":
                 mean = gradient.mean(0, keepdim=True)
                 return Evaluation(
@@ -137,6 +143,23 @@ class AniEnsemble:
         ensemble.metadata = file.metadata
         return ensemble
 
+    def _infer(
+        self, features: Tensor, species: Tensor, *, gradient: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Atomic energies of the members, and their gradients in the features if wanted."""
+        if self.descriptor.fused() is not None and is_foldable(self.networks):
+            from alflow.models.ani.folded import FoldedNetworks
+
+            state = [*self.networks.parameters(), *self.networks.buffers()]
+            seen = [(id(t), t.data_ptr(), t._version) for t in state]  # noqa: SLF001
+            if self._folded is None or self._folded[0] != seen:
+                self._folded = seen, FoldedNetworks(self.networks)
+            return self._folded[1].evaluate(features, species, gradient=gradient)
+        if gradient:
+            return self.networks.energies_and_gradient(features, species)
+        atomic = self.networks(features, species)
+        return atomic, atomic.new_empty(self.n_members, 0, features.shape[1])
+
     def _energies(
         self, batch: Batch, atomic: Float[Tensor, "members atoms"], broken: Tensor
     ) -> Float[Tensor, "members systems"]:
@@ -161,7 +184,7 @@ class AniEnsemble:
 
     @staticmethod
     def _forces(
-        batch: Batch, state: DescriptorState, gradient: Tensor, broken: Tensor
+        batch: Batch, state: Described, gradient: Tensor, broken: Tensor
     ) -> Float[Tensor, "members atoms 3"]:
         forces = state.vjp(gradient).neg_().to(batch.positions.dtype)
         return forces.masked_fill_(broken[batch.system_idx, None], torch.nan)

@@ -222,6 +222,16 @@ class StackedNetworks(nn.Module):
         return torch.div(gradient, self.feature_scale[element])
 
 
+def is_foldable(networks: StackedNetworks) -> bool:
+    """Whether the compiled kernels know such networks."""
+    return (
+        networks.activation in {"celu", "silu"}
+        and networks.n_layers > 1
+        and networks.feature_mean.dtype == torch.float32
+        and networks.feature_mean.device.type == "cpu"
+    )
+
+
 def _check_layers(
     weights: Sequence[Tensor], biases: Sequence[Tensor], n_elements: int
 ) -> None:

@@ -191,7 +191,7 @@ def test_repeated_frames_count_once_and_contradictions_not_at_all(waters):
     assert len(found.accepted) == 59
 
 
-def test_a_contradiction_does_not_hide_that_forces_are_gradients(waters):
+def test_a_contradiction_does_not_hide_that_forces_are_gradients(waters, scaled):
     other = replace(waters[2], index=62, energy=waters[2].energy + 3.0)
     assert len(_validated([*waters, other]).accepted) == 59
     found = _validated(scaled([*waters, other], force=-1.0))
