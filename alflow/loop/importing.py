@@ -6,10 +6,13 @@ through it changes nothing, and neither does any other file that was named with 
 
 import os
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection
 
 from alflow.config.campaign import CampaignSettings
 from alflow.config.resolution import resolved, settings_from_resolved
@@ -27,7 +30,7 @@ from alflow.store import (
     Store,
     open_store,
 )
-from alflow.store.importing import compare, level_names
+from alflow.store.importing import compare, level_names, typical_energies
 from alflow.store.interchange import (
     AcceptedFrame,
     Limits,
@@ -37,6 +40,8 @@ from alflow.store.interchange import (
     read_file,
     validate,
 )
+from alflow.store.interchange.diagnosis import ENERGY_UNIT
+from alflow.store.interchange.energies import unit_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,16 @@ class CheckedFile:
         format: Name of its format.
         sha256: SHA-256 of its content.
         validation: What was found in it.
+        energy_unit: Unit that its energies were read in.
+        skipped: Names of checks that are left out.
     """
 
     path: Path
     format: str
     sha256: str
     validation: Validation
+    energy_unit: str = "eV"
+    skipped: frozenset[str] = frozenset()
 
     @property
     def source(self) -> ImportSource:
@@ -101,7 +110,9 @@ def check_files(
         frames, reading = read_file(path, options)
         validation = validate(frames, replace(reading, skipped=limits.skipped), limits)
         name = format_of(path, options.format).name
-        checked.append(CheckedFile(path, name, path_sha256(path), validation))
+        unit = str(reading.units.energy)
+        digest = path_sha256(path)
+        checked.append(CheckedFile(path, name, digest, validation, unit, limits.skipped))
     return checked
 
 
@@ -142,6 +153,7 @@ def preview_import(
     if not _exists(target.database):
         return [ImportResult(len(one), len(one)) for one in items]
     with open_store(target.database, read_only=True) as store, store.read() as reader:
+        _check_beside(reader, target.level, files)
         return [compare(reader, target.level, one) for one in items]
 
 
@@ -150,6 +162,7 @@ def import_files(target: ImportTarget, files: Sequence[CheckedFile]) -> list[Imp
 
     Raises:
         LeaseHeld: If a manager runs the campaign.
+        SettingsError: If the energies of a file have another unit than those that are stored.
         StoreError: If the database cannot be used.
     """
     settings = target_settings(target)
@@ -158,10 +171,33 @@ def import_files(target: ImportTarget, files: Sequence[CheckedFile]) -> list[Imp
             store.create_campaign(settings.name, resolved(settings), settings.seed)
         with store.acquire_lease(f"{platform.node()} (pid {os.getpid()}, import)"):
             _register(store, target.level, settings)
+            with store.read() as reader:
+                _check_beside(reader, target.level, files)
             return [
                 store.import_labelled(file.source, target.level, _items(target, file))
                 for file in files
             ]
+
+
+def _check_beside(connection: Connection, level: str, files: Sequence[CheckedFile]) -> None:
+    """Refuse files whose energies are like the stored ones in another unit only."""
+    stored = typical_energies(connection, level)
+    for file in files:
+        energies: dict[str, list[float]] = {}
+        for one in file.validation.accepted:
+            energies.setdefault(one.structure.formula, []).append(one.label.energy)
+        brought = {name: statistics.fmean(values) for name, values in energies.items()}
+        unit = unit_beside(stored, brought, file.energy_unit)
+        if unit is None or ENERGY_UNIT in file.skipped:
+            continue
+        name = next(name for name in stored if name in brought)
+        raise SettingsError(
+            f"{file.path}: read as {file.energy_unit}, {name} has {brought[name]:.6g} eV, "
+            f"but {stored[name]:.6g} eV in the labels of {level} in the database",
+            consequence="Nothing was imported.",
+            next_step=f"--energy-unit {unit}, and --force-unit if forces are in it, too; "
+            f"or --skip-check {ENERGY_UNIT}",
+        )
 
 
 def _register(store: Store, level: str, settings: CampaignSettings) -> None:

@@ -34,6 +34,7 @@ from alflow.store.schema import (
     level_of_theory,
     sighting,
     source_file,
+    structure,
     task,
 )
 from alflow.store.transaction import Transaction
@@ -135,6 +136,18 @@ def level_names(connection: Connection) -> list[str]:
     return list(
         connection.scalars(select(level_of_theory.c.name).order_by(level_of_theory.c.id))
     )
+
+
+def typical_energies(connection: Connection, level: str) -> dict[str, float]:
+    """Mean energy of the current labels of each formula at a level of theory [eV]."""
+    query = (
+        select(structure.c.formula, func.avg(label.c.energy))
+        .join(label, label.c.structure_id == structure.c.id)
+        .join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
+        .where(level_of_theory.c.name == level, label.c.superseded_by.is_(None))
+        .group_by(structure.c.formula)
+    )
+    return {formula: float(energy) for formula, energy in connection.execute(query)}
 
 
 def import_labelled(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import read as ase_read
+from ase.io import write as ase_write
 
 from alflow.config.resolution import settings_from_resolved
 from alflow.core.batches import LabelledStructure
@@ -173,6 +175,27 @@ def test_a_preview_writes_nothing(tmp_path, labelled):
     assert not (tmp_path / "tiny.db").exists()
     import_files(target, checked)
     assert preview_import(target, checked)[0].n_known == 12
+
+
+def test_energies_in_another_unit_than_the_stored_ones_are_refused(tmp_path, labelled):
+    target = _target(tmp_path, _settings())
+    _import(labelled, target)
+    frames = ase_read(labelled, ":")
+    for atoms in frames:
+        atoms.rattle(0.01)
+        # Consistent in themselves: a file of a metal alone does not show it.
+        atoms.info["REF_energy"] *= 23.06
+        atoms.arrays["REF_forces"] *= 23.06
+    other = tmp_path / "other.extxyz"
+    ase_write(other, frames)
+    with pytest.raises(SettingsError, match="in the labels of gupta") as caught:
+        _import(other, target)
+    assert "--energy-unit kcal/mol" in caught.value.next_step
+    with pytest.raises(SettingsError, match="in the labels of gupta"):
+        preview_import(target, check_files([other], ReadOptions(), Limits()))
+    limits = Limits(skipped=frozenset({"energy-unit"}))
+    (found,) = import_files(target, check_files([other], ReadOptions(), limits))
+    assert found.n_labels > 0
 
 
 def test_a_running_manager_is_not_disturbed(tmp_path, labelled):

@@ -1,7 +1,8 @@
 """What total energies say about their unit, and which of them stand out."""
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +25,8 @@ Fischer 1977). Any all-electron method gives total energies within a few per cen
 
 _ALL_ELECTRON = (0.985, 1.04)
 """Range of (total energy) / (sum over atoms) of molecules and solids."""
+_LIKE = math.log(1.3)
+"""Energies of one formula differ by less, whatever the geometries; units differ by more."""
 _TRIMMING_ROUNDS = 3
 _SMALL_GROUP = 5
 
@@ -56,6 +59,30 @@ def recognised_unit(ratio: float | None, declared: str) -> str | None:
     for name in sorted(ENERGY_UNITS, key=lambda unit: unit != declared):
         if low < ratio * ENERGY_UNITS[name] / ENERGY_UNITS[declared] < high:
             return name
+    return None
+
+
+def unit_beside(
+    stored: Mapping[str, float], brought: Mapping[str, float], declared: str
+) -> str | None:
+    """The unit in which new energies are like stored ones; None if they are, or none helps.
+
+    Args:
+        stored: Typical energy of each formula at one level of theory [eV].
+        brought: The same of what is new, read in the unit `declared`.
+        declared: Unit that the new energies were read with, a key of `ENERGY_UNITS`.
+    """
+    ratios = [
+        brought[formula] / energy
+        for formula, energy in stored.items()
+        if energy and formula in brought
+    ]
+    ratio = float(np.median(ratios)) if ratios else 1.0
+    if ratio <= 0 or abs(math.log(ratio)) < _LIKE:
+        return None
+    for unit, size in ENERGY_UNITS.items():
+        if abs(math.log(ratio * size / ENERGY_UNITS[declared])) < _LIKE:
+            return unit
     return None
 
 
