@@ -126,7 +126,9 @@ def test_plugins(alflow):
     everything = alflow("plugins").out
     assert "nemd" in everything
     assert "threshold" in everything
-    assert len(alflow("plugins", "samplers").out.splitlines()) == 2
+    samplers = alflow("plugins", "samplers").out
+    assert len(samplers.splitlines()) == 3
+    assert "udd" in samplers
     rows = alflow("plugins", "sampler", "nemd", "--json").json
     by_name = {row["setting"]: row for row in rows}
     assert by_name["timestep_fs"]["type"] == "number > 0"
