@@ -136,7 +136,7 @@ def _origin(point: str, kind: str) -> str:
     return (
         f"{entry.dist.name} {entry.dist.version}"
         if entry and entry.dist
-        else "this session"
+        else "this process"
     )
 
 

@@ -107,3 +107,19 @@ def fake_scheduler(tmp_path, monkeypatch):
     for path in folder.glob("jobs/*/pid"):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int(path.read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def drive(files):
+    """Wait until attempts have a result or are lost; what was lost."""
+
+    def drive(executor, attempts, deadline_s=60.0):
+        end = time.monotonic() + deadline_s
+        lost = {}
+        while not all(files.has_result(attempt) or attempt in lost for attempt in attempts):
+            assert time.monotonic() < end, f"no end within {deadline_s} s"
+            executor.wait(0.2)
+            lost.update(executor.lost())
+        return lost
+
+    return drive

@@ -1,6 +1,5 @@
 import os
 import signal
-import time
 
 import pytest
 
@@ -26,22 +25,6 @@ def start(files):
     yield start
     for executor in started:
         executor.close(cancel=True)
-
-
-@pytest.fixture
-def drive(files):
-    """Wait until attempts have a result or are lost; what was lost."""
-
-    def drive(executor, attempts, deadline_s=60.0):
-        end = time.monotonic() + deadline_s
-        lost = {}
-        while not all(files.has_result(attempt) or attempt in lost for attempt in attempts):
-            assert time.monotonic() < end, f"no end within {deadline_s} s"
-            executor.wait(0.2)
-            lost.update(executor.lost())
-        return lost
-
-    return drive
 
 
 def test_attempts_run_whatever_their_bodies_do(files, publish, start, drive):

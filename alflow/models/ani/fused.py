@@ -117,6 +117,7 @@ class _Layout:
 
     @classmethod
     def of(cls, constants: AniConstants, n_elements: int) -> "_Layout":
+        """Lay the constants out; what is padded counts for nothing and is left out of `places`."""
         radial = _padded(constants.radial_shifts)
         shells = _padded(constants.angular_shifts)
         angles = _padded(constants.angular_sections)
