@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-
 from alflow.config.campaign import CampaignSettings
 from alflow.config.resolution import resolved, settings_from_resolved
 from alflow.core.canonical import path_sha256
@@ -153,7 +151,7 @@ def preview_import(
     if not _exists(target.database):
         return [ImportResult(len(one), len(one)) for one in items]
     with open_store(target.database, read_only=True) as store, store.read() as reader:
-        _check_beside(reader, target.level, files)
+        _check_beside(typical_energies(reader, target.level), target.level, files)
         return [compare(reader, target.level, one) for one in items]
 
 
@@ -172,16 +170,17 @@ def import_files(target: ImportTarget, files: Sequence[CheckedFile]) -> list[Imp
         with store.acquire_lease(f"{platform.node()} (pid {os.getpid()}, import)"):
             _register(store, target.level, settings)
             with store.read() as reader:
-                _check_beside(reader, target.level, files)
+                _check_beside(typical_energies(reader, target.level), target.level, files)
             return [
                 store.import_labelled(file.source, target.level, _items(target, file))
                 for file in files
             ]
 
 
-def _check_beside(connection: Connection, level: str, files: Sequence[CheckedFile]) -> None:
+def _check_beside(
+    stored: Mapping[str, float], level: str, files: Sequence[CheckedFile]
+) -> None:
     """Refuse files whose energies are like the stored ones in another unit only."""
-    stored = typical_energies(connection, level)
     for file in files:
         energies: dict[str, list[float]] = {}
         for one in file.validation.accepted:
