@@ -197,7 +197,9 @@ def test_a_scheduler_that_never_answers_is_noticed(
     executor._restarts = 3
     begun = time.monotonic()
     with pytest.raises(SiteLost, match=r"not been looked at for \d+ s, for the 4th time"):
-        executor.wait(0.1)
+        # The last look before the silence may have come late.
+        while time.monotonic() - begun < 30:
+            executor.wait(0.1)
     executor.close(cancel=False)
     assert time.monotonic() - begun < 30
     assert files.claim_of(queued) is not None
