@@ -23,6 +23,7 @@ from alflow.store import (
     TrajectoryRow,
 )
 from alflow.store.views import Progress
+from alflow.store.yields import n_accepted
 from alflow.tasks.trajectories import unpack_trajectories
 
 
@@ -58,16 +59,20 @@ class Effects:
             # With enough imported labels there is nothing to build, and nothing to label.
             self._store.begin_iteration(0, "build" if tasks else "label", tasks)
         else:
-            tasks = self._sample_tasks(action.iteration, 0)
+            tasks = self._sample_tasks(action.iteration, 0, view)
             self._store.begin_iteration(action.iteration, "sample", tasks)
 
     def _sample_more(self, action: Action, view: Progress) -> None:
         sampling_round = view.iterations[-1].n_rounds
-        self._store.publish(self._sample_tasks(action.iteration, sampling_round))
+        self._store.publish(self._sample_tasks(action.iteration, sampling_round, view))
 
-    def _sample_tasks(self, iteration: int, sampling_round: int) -> list[NewTask]:
-        weights = self._weights_blob(iteration - 1)
-        return publish.sample_tasks(self._settings, iteration, sampling_round, weights)
+    def _sample_tasks(
+        self, iteration: int, sampling_round: int, view: Progress
+    ) -> list[NewTask]:
+        weights, past = self._weights_blob(iteration - 1), view.iterations
+        return publish.sample_tasks(
+            self._settings, iteration, sampling_round, weights, past
+        )
 
     def _add_structures(self, action: Action, _view: Progress) -> None:
         new = [
@@ -177,7 +182,8 @@ class Effects:
             *self._done(action.iteration, "sample"),
             *self._done(action.iteration, "validate"),
         ]
-        statistics = iteration_statistics(tasks, view.iterations[-1])
+        accepted = n_accepted(self._store, action.iteration)
+        statistics = iteration_statistics(tasks, view.iterations[-1], accepted)
         self._store.end_iteration(action.iteration, statistics)
 
     def _end_campaign(self, action: Action, _view: Progress) -> None:

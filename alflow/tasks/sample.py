@@ -1,9 +1,10 @@
 """Task `sample`: trajectories of one generation of the ensemble, each from a start of its own.
 
-Settings: `builders`, `count` (replicas), `sample` (sampler settings), `gate`.
+Settings: `builders`, `count` (replicas), `sample` (sampler settings), `gate`; `arm`: the sampler's
+name where it is one of a mixture.
 Input: `weights`. Output file: `trajectories` (see `alflow.tasks.trajectories`).
 Values: how many trajectories there were, were flagged, finished and became unphysical; the time
-simulated in all and in the longest one [ps].
+simulated in all and in the longest one [ps]; what it cost in atom-steps.
 """
 
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     sources = [item.builder for item in built]
     context.output("trajectories", pack_trajectories(trajectories, sources))
     reasons = [trajectory.stop_reason for trajectory in trajectories]
+    # the forces of a start are computed as well
+    atom_steps = sum((one.n_steps + 1) * one.start.n_atoms for one in trajectories)
     return {
         "n_trajectories": len(reasons),
         "n_flagged": reasons.count(StopReason.FLAGGED),
@@ -46,4 +49,5 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
         "n_unphysical": sum(reason.is_unphysical for reason in reasons),
         "simulated_ps": sum(trajectory.time_fs for trajectory in trajectories) / 1000,
         "longest_ps": max(trajectory.time_fs for trajectory in trajectories) / 1000,
+        "atom_steps": atom_steps,
     }
