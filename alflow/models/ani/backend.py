@@ -13,6 +13,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alflow.models.threads import kernel_threads
+
 if TYPE_CHECKING:
     from alflow.models.ani.constants import AniConstants
     from alflow.models.ani.fused import FusedDescriptor
@@ -39,7 +41,7 @@ def fused_descriptor(
         return None
     from alflow.models.ani.fused import FusedDescriptor
 
-    return FusedDescriptor(constants, n_elements)
+    return FusedDescriptor(constants, n_elements, kernel_threads())
 
 
 @functools.cache
