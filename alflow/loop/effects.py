@@ -99,7 +99,7 @@ class Effects:
                 item.trajectory,
                 task.spec.key,
                 position,
-                str(task.spec.settings["sample"]["kind"]),
+                _sampler(task),
                 item.source,
             )
             for task in self._done(action.iteration, "sample")
@@ -208,3 +208,9 @@ class Effects:
         if task.last_attempt is None:
             raise ValueError(f"task {task.id} is done without an attempt")
         return self._files.read_output(task.last_attempt, name)
+
+
+def _sampler(task: TaskRow) -> str:
+    """What made the trajectories of a sample task: `udd`, or `hot (udd)` for the arm `hot`."""
+    kind, arm = str(task.spec.settings["sample"]["kind"]), task.spec.settings.get("arm")
+    return f"{arm} ({kind})" if arm else kind

@@ -12,9 +12,12 @@ from alflow.loop import trial
 from alflow.loop.campaign import resume_campaign, run_campaign
 from alflow.loop.manager import Ending, Manager
 from alflow.loop.publish import sample_tasks
+from alflow.loop.stopping import judge
 from alflow.report.collect import collect
 from alflow.report.render import render_html
-from alflow.store.views import IterationProgress, status
+from alflow.store.lineage import show
+from alflow.store.listings import listing
+from alflow.store.views import IterationProgress, Progress, status
 from alflow.store.yields import ArmYield, n_accepted
 
 pytestmark = pytest.mark.timeout(300)
@@ -127,6 +130,16 @@ def test_what_arms_bring_in_is_recorded(ended):
     assert all(of["atom_steps"] >= 8 * of["n_trajectories"] for of in values)
 
 
+def test_a_structure_tells_which_arm_found_it(ended):
+    store, _ = ended
+    found = Counter()
+    for row in listing(store, "candidates"):
+        (*_, origin) = show(store, f"s-{row['structure']}")["origins"]
+        found[origin["sampler"]] += 1
+    assert set(found) <= {"mild (nemd)", "drawn (udd)"}
+    assert len(found) == 2
+
+
 def test_frames_of_the_audit_earn_an_arm_nothing(ended):
     store, _ = ended
     from alflow.store.history import selected
@@ -175,6 +188,23 @@ def test_a_campaign_that_pauses_gives_the_same_arms_and_content(ended, tmp_path)
     with resume_campaign(database) as campaign:
         assert _run(campaign)[0] is Ending.DECIDED
         assert campaign.store.content_digest() == store.content_digest()
+
+
+def _survived(*arms) -> Progress:
+    """A campaign whose last iteration ran these arms and met nothing unknown."""
+    stats = {"n_trajectories": 4.0, "n_flagged": 0.0, "n_finished": 4.0, "longest_ps": 0.1}
+    for arm in arms:
+        stats |= ArmYield(1, arm, n_trajectories=2.0, atom_steps=1e3).to_statistics()
+    last = IterationProgress(1, "label", ended=True, stats=stats)
+    return Progress("running", iterations=(last,), n_train=6, n_requested=6)
+
+
+def test_all_arms_must_survive():
+    verdict = judge(_survived("mild", "drawn"), _settings())
+    assert verdict.state == "converged"
+    verdict = judge(_survived("mild"), _settings())
+    assert verdict.state == "failed"
+    assert "every sample task of drawn failed" in verdict.sentence
 
 
 def test_yields_decide_about_the_next_round():
