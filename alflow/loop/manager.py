@@ -152,8 +152,10 @@ class Manager:
         self._tell()
         if self._ingest.clear_host_faults():
             self._look_at_hosts()
+        is_sampling = any(task.spec.kind == SAMPLE for task in tasks)
+        room = most_atoms(self._store) if is_sampling else {}
         for task, attempt in zip(tasks, attempts, strict=True):
-            self._hand_out(task, attempt)
+            self._hand_out(task, attempt, room)
         return glance.after(attempts)
 
     def _look(self, hints: Sequence[AttemptRef], *, is_draining: bool) -> list[Found]:
@@ -281,14 +283,16 @@ class Manager:
                 tasks.append(task)
         return tasks
 
-    def _hand_out(self, task: TaskRow, attempt: AttemptRef) -> None:
+    def _hand_out(
+        self, task: TaskRow, attempt: AttemptRef, room: Mapping[str, int]
+    ) -> None:
         for name in self._inputs.ensure(task):
             text = f"{task.spec.key}: {name} was missing or damaged, and was made again"
             self._notify(Notice("input-remade", f"t-{task.id}", text))
         needs_more = task.charged > 0 and retries.needs_more(self._store.faults(task.id))
         spec = retries.larger(task.spec) if needs_more else task.spec
-        if spec.kind == SAMPLE and (known := most_atoms(self._store)):
-            spec = replace(spec, settings={**spec.settings, MOST_ATOMS: known})
+        if room and spec.kind == SAMPLE:
+            spec = replace(spec, settings={**spec.settings, MOST_ATOMS: dict(room)})
         self._files.write_spec(task.id, spec)
         self._executor.submit(attempt, larger=needs_more)
         failpoint("manager.submitted")
