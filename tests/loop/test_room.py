@@ -99,9 +99,9 @@ def test_only_the_first_task_runs_out_of_memory(tmp_path, monkeypatch):
 
     refused = []
 
-    def load(content):
+    def load(*given):
         refused.append("task")
-        return Cramped(load_potential(content), refused)
+        return Cramped(load_potential(*given), refused)
 
     monkeypatch.setattr("alflow.tasks.sample.load_potential", load)
     digest, tasks, specs, known, again = _run(tmp_path / "cramped.db")
