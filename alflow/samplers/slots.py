@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -156,7 +155,7 @@ class Slots:
             replica = self._replicas[moment.state.replicas[system]]
             if system in moment.stopped or system in stopped:
                 continue
-            if not _is_finite(spread):
+            if not spread.is_finite:
                 stopped[system] = StopReason.NOT_FINITE
                 continue
             is_graced = replica.time_fs < self._gate.grace_fs
@@ -202,7 +201,3 @@ class Slots:
             measure,
             fingerprint.detach().to("cpu", torch.float64).numpy(),
         )
-
-
-def _is_finite(spread: Spread) -> bool:
-    return all(np.isfinite(value) for value in spread.to_json().values())
