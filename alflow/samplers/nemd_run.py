@@ -62,8 +62,14 @@ class NemdSampler:
             for k, start in enumerate(starts)
         ]
         engine = Engine(potential, _motion(self._settings), find_pairs=self._find_pairs)
-        Slots(self._settings, potential, gate, engine, replicas).run()
+        self._slots(potential, gate, engine, replicas).run()
         return [replica.trajectory() for replica in replicas]
+
+    def _slots(
+        self, potential: Potential, gate: Gate, engine: Engine, replicas: list[Replica]
+    ) -> Slots:
+        """What runs the replicas."""
+        return Slots(self._settings, potential, gate, engine, replicas)
 
 
 def _motion(settings: MdSettings) -> Motion:

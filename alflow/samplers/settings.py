@@ -16,6 +16,9 @@ def _as_pair(value: object) -> object:
 Bounds = Annotated[tuple[float, float], BeforeValidator(_as_pair)]
 """A range `[low, high]` for uniform draws; one number stands for a range of no width."""
 
+BondFactor = Annotated[float, Field(gt=1, le=2)]
+"""Longest bond, in sums of covalent radii."""
+
 
 class SamplerSettings(Settings):
     """What the loop asks of every sampler, and the guard that all of them have."""

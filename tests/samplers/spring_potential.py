@@ -6,17 +6,24 @@ from alflow.models.potential import Evaluation
 
 
 class Springs:
-    """Energy k/2 (r - length)² of each pair within the cutoff; members differ in k and length.
+    """Energy k/2 (r - length)² of each pair closer than `bond_A`; members differ in k and length.
 
     `broken_beyond` makes energies of systems NaN in which a bond is longer than that [Å].
     """
 
     def __init__(
-        self, stiffness=(30.0,), length_A=(1.0,), cutoff_A=1.5, broken_beyond=None
+        self,
+        stiffness=(30.0,),
+        length_A=(1.0,),
+        bond_A=1.5,
+        *,
+        cutoff_A=None,
+        broken_beyond=None,
     ):
         self.members = tuple(zip(stiffness, length_A, strict=True))
         self.n_members = len(self.members)
-        self.cutoff_A = cutoff_A
+        self.bond_A = bond_A
+        self.cutoff_A = cutoff_A or bond_A
         self.elements = tuple(range(1, 100))
         self.dtype = torch.float64
         self.device = torch.device("cpu")
@@ -27,7 +34,7 @@ class Springs:
         self.n_systems.append(batch.n_systems)
         vectors = pairs.vectors(batch)
         distance = vectors.norm(dim=-1)
-        inside = distance < self.cutoff_A
+        inside = distance < self.bond_A
         owner = batch.system_idx[pairs.i]
         energies, of_members = [], []
         for k, length in self.members:
