@@ -14,6 +14,7 @@ POINTS = (
     "models",
     "trainers",
     "samplers",
+    "ase_samplers",
     "acquisition",
     "labelers",
     "tasks",

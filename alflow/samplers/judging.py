@@ -136,28 +136,29 @@ class Path:
         self._stopped: StopReason | None = None
         self._trace: list[tuple[float, float, float, float]] = []
 
-    @property
-    def is_flagged(self) -> bool:
-        """Whether a frame was flagged."""
-        return bool(self._flagged)
+    def take(self, judged: Judged, temperature_K: float = 0.0) -> bool:
+        """Take the next frame, whether it was flagged.
 
-    def take(self, judged: Judged, temperature_K: float = 0.0) -> None:
-        """Take the next frame; `temperature_K` is that of its displacements [K]."""
+        Args:
+            judged: The frame.
+            temperature_K: Temperature of its displacements [K].
+        """
         self._step += 1
         if judged.stopped is not None or judged.spread is None:
             self._unphysical.append(judged.stopped or StopReason.NOT_FINITE)
-            return
+            return False
         spread = judged.spread
         point = (float(self._step), temperature_K, spread.energy, spread.force_max)
         self._trace.append(point)
         if judged.measure is not None:
             frame = self._judge.frame(judged, step=self._step, temperature_K=temperature_K)
             self._flagged.append(frame)
-            return
+            return True
         if self._step > 0:
             self._n_trusted += 1
             if self._stream.random() * self._n_trusted < 1:
                 self._audit = judged, self._step, temperature_K
+        return False
 
     def stop(self, reason: StopReason) -> None:
         """Note that no more frames can be made, and why."""
