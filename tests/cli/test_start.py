@@ -127,7 +127,7 @@ def test_plugins(alflow):
     assert "nemd" in everything
     assert "threshold" in everything
     samplers = alflow("plugins", "samplers").out
-    assert len(samplers.splitlines()) == 3
+    assert len(samplers.splitlines()) >= 3
     assert "udd" in samplers
     rows = alflow("plugins", "sampler", "nemd", "--json").json
     by_name = {row["setting"]: row for row in rows}
