@@ -30,6 +30,9 @@ class AseSettings(SamplerSettings):
     """Options of the driver, by name."""
     frames: int = Field(default=100, ge=1)
     """Largest number of frames taken from the driver for one start."""
+    grace_frames: int = Field(default=1, ge=0)
+    """Number of frames, the start being the first, that are not flagged, so that a strained start
+    can be left before it counts; those that make no sense end the replica all the same."""
 
     @model_validator(mode="after")
     def _check_driver(self) -> "AseSettings":

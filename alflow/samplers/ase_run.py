@@ -1,7 +1,8 @@
 """Samplers that drive ASE: frames of a driver, judged as they come."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,20 +66,18 @@ class AseSampler:
         seed: int,
     ) -> Trajectory:
         path = Path(start, seed, judge)
-        (first,) = judge.look([start])
-        if path.take(first) or first.stopped is not None:
-            return path.trajectory({})
         stream = np.random.Generator(np.random.PCG64(seed))
-        atoms = self._atoms(start, potential)
-        for frame in islice(
-            driver(atoms, stream, **self._settings.options), self._settings.frames
+        frames = driver(self._atoms(start, potential), stream, **self._settings.options)
+        driven = islice(frames, self._settings.frames)
+        for step, (structure, temperature_K) in enumerate(
+            chain([(start, 0.0)], (self._read(one, start, potential) for one in driven))
         ):
-            structure = self._structure(frame, start, potential)
             if structure is None:
                 path.stop(StopReason.NOT_FINITE)
                 break
             (judged,) = judge.look([structure])
-            temperature_K = float(frame.info.get("temperature_K", 0.0))
+            if step < self._settings.grace_frames:
+                judged = replace(judged, measure=None)
             is_flagged = path.take(judged, temperature_K)
             if judged.stopped is not None:
                 path.stop(judged.stopped)
@@ -103,10 +102,10 @@ class AseSampler:
         )
         return atoms
 
-    def _structure(
+    def _read(
         self, frame: Any, start: Structure, potential: Potential
-    ) -> Structure | None:
-        """What a driver yielded; None if a coordinate is not a number.
+    ) -> tuple[Structure | None, float]:
+        """What a driver yielded, and its temperature [K]; None if a coordinate is not a number.
 
         The charge is that of the start; the multiplicity, too, unless the elements are others.
         """
@@ -124,14 +123,12 @@ class AseSampler:
         positions = np.array(frame.positions, np.float64)
         cell = np.array(frame.cell[:], np.float64) if frame.pbc.any() else None
         if not (np.isfinite(positions).all() and (cell is None or np.isfinite(cell).all())):
-            return None
+            return None, 0.0
         numbers = frame.numbers.astype(np.uint8)
         is_same = np.array_equal(np.sort(numbers), np.sort(start.numbers))
-        return Structure(
-            numbers,
-            positions,
-            cell,
-            np.array(frame.pbc, bool),
-            start.charge,
-            start.multiplicity if is_same else lowest_multiplicity(numbers, start.charge),
-        )
+        charge, multiplicity = start.charge, start.multiplicity
+        if not is_same:
+            multiplicity = lowest_multiplicity(numbers, charge)
+        pbc = np.array(frame.pbc, bool)
+        structure = Structure(numbers, positions, cell, pbc, charge, multiplicity)
+        return structure, float(frame.info.get("temperature_K", 0.0))

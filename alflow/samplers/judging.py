@@ -1,7 +1,7 @@
 """Frames that are made one after the other: what the ensemble says about them, what comes back."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,12 +36,14 @@ class Judged:
         stopped: Why it makes no physical sense; None if it does.
         spread: What the ensemble says about it; None if it makes no sense.
         measure: The measure that exceeds its limit; None if the ensemble knows the frame.
+        fingerprint: Descriptor of the whole structure, (features,); None until it is needed.
     """
 
     structure: Structure
     stopped: StopReason | None
     spread: Spread | None
     measure: str | None
+    fingerprint: Float[np.ndarray, " features"] | None = None
 
 
 class Judge:
@@ -89,7 +91,9 @@ class Judge:
             judged.spread,
             "audit" if judged.measure is None else "flagged",
             judged.measure or "",
-            self._fingerprint(judged.structure),
+            self._fingerprints([judged.structure])[0]
+            if judged.fingerprint is None
+            else judged.fingerprint,
         )
 
     def _look(self, frames: list[Structure]) -> list[Judged]:
@@ -105,13 +109,25 @@ class Judge:
             else:
                 measure = self._gate.exceeded(spread)
                 found.append(Judged(frames[system], None, spread, measure))
-        return found
+        return self._with_fingerprints(found)
 
-    def _fingerprint(self, structure: Structure) -> Float[np.ndarray, " features"]:
-        potential = self._potential
-        batch, pairs = batch_and_pairs([structure], potential, self._find_pairs)
-        fingerprint = potential.fingerprint(batch, pairs)[0]
-        array: np.ndarray = fingerprint.detach().to("cpu", torch.float64).numpy()
+    def _with_fingerprints(self, found: list[Judged]) -> list[Judged]:
+        """Describe those that come back, together because that is faster."""
+        flagged = [k for k, judged in enumerate(found) if judged.measure is not None]
+        fingerprints = self._fingerprints([found[k].structure for k in flagged])
+        described = dict(zip(flagged, fingerprints, strict=True))
+        return [
+            replace(judged, fingerprint=described.get(k)) for k, judged in enumerate(found)
+        ]
+
+    def _fingerprints(
+        self, structures: Sequence[Structure]
+    ) -> Float[np.ndarray, "structures features"]:
+        if not structures:
+            return np.zeros((0, 0))
+        batch, pairs = batch_and_pairs(structures, self._potential, self._find_pairs)
+        found = self._potential.fingerprint(batch, pairs).detach()
+        array: np.ndarray = found.to("cpu", torch.float64).numpy()
         return array
 
 

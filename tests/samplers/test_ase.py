@@ -120,8 +120,17 @@ def test_an_endless_driver_is_stopped(ensemble):
     assert quick.n_steps == 2
 
 
+@pytest.mark.parametrize(("grace_frames", "step"), [(1, 1), (3, 3), (6, 6)])
+def test_the_start_and_what_else_is_graced_is_not_flagged(ensemble, grace_frames, step):
+    (found,) = run(ensemble, [cluster()], "breathe", ALWAYS, grace_frames=grace_frames)
+    assert (found.n_steps, found.stop_reason) == (step, StopReason.FLAGGED)
+    flagged = [frame for frame in found.frames if frame.reason == "flagged"]
+    assert [frame.step for frame in flagged] == [step]
+
+
 def test_a_start_that_is_flagged_is_not_driven(ensemble):
-    (found,) = run(ensemble, [cluster()], "broken", ALWAYS, options={"what": "raise"})
+    options = {"options": {"what": "raise"}, "grace_frames": 0}
+    (found,) = run(ensemble, [cluster()], "broken", ALWAYS, **options)
     assert (found.n_steps, found.stop_reason) == (0, StopReason.FLAGGED)
     assert [frame.structure for frame in found.frames] == [found.start]
 
