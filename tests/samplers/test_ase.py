@@ -1,6 +1,8 @@
 """Drivers of ASE: the one that comes along, and some of a user's own."""
 
+import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,8 +69,9 @@ def drivers(tmp_path, monkeypatch):
     """Drivers as an installed package would bring them, beside the one of alflow."""
     (tmp_path / "drivers_of_a_user.py").write_text(DRIVERS)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "drivers_of_a_user", raising=False)
     group = "alflow.ase_samplers"
-    names = ("breathe", "noise", "broken", "fewer", "calculator")
+    names = ("breathe", "noise", "broken", "fewer", "calculator", "squeeze")
     found = {name: EntryPoint(name, f"drivers_of_a_user:{name}", group) for name in names}
     found["gone"] = EntryPoint("gone", "drivers_of_nobody:gone", group)
     own = "alflow.samplers.ase_drivers:basin_hopping"
@@ -230,6 +233,18 @@ def test_basin_hopping_keeps_what_is_lower_at_no_temperature(ensemble):
     ]
     assert len(minima) == 5
     assert minima[0] == pytest.approx(min(minima), abs=1e-3)
+
+
+def test_the_driver_of_the_documentation_works(ensemble, crystal, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    blocks = [block for block in text.split("```python\n") if "def squeeze" in block]
+    (tmp_path / "drivers_of_a_user.py").write_text(blocks[0].split("```")[0])
+    sys.modules.pop("drivers_of_a_user", None)
+    (found,) = run(ensemble, [crystal(1)], "squeeze", options={"strain": 0.01})
+    assert (found.n_steps, found.stop_reason) == (20, StopReason.FINISHED)
+    (frame,) = found.frames
+    strain = frame.structure.cell @ np.linalg.inv(found.start.cell)
+    assert 1e-3 < np.abs(strain - np.eye(3)).max() < 0.2
 
 
 def test_elements_that_are_unknown_are_refused(ensemble):
