@@ -61,9 +61,9 @@ def basin_hopping(  # noqa: PLR0913 - they are the options, all by name
 def _relaxation(
     atoms: "Atoms", fmax: float, most_steps: int, look_every: int
 ) -> Iterator["Atoms"]:
-    from ase.optimize import LBFGS
+    from ase.optimize import FIRE
 
-    optimizer = LBFGS(atoms, logfile=None)  # type: ignore[arg-type, unused-ignore]
+    optimizer = FIRE(atoms, logfile=None)  # type: ignore[arg-type, unused-ignore]
     for step in range(1, most_steps + 1):
         optimizer.step()
         strongest = float(np.sqrt((atoms.get_forces() ** 2).sum(axis=1)).max())

@@ -36,7 +36,7 @@ def relaxed(
     fixed: Sequence[int] = (),
     find_pairs: FindPairs = neighbour_pairs,
 ) -> Relaxed:
-    """Relax positions, the cell as it is, with ASE's limited-memory BFGS.
+    """Relax positions, the cell as it is, with the BFGS of ASE, which never goes uphill.
 
     Args:
         structure: Where to start.
@@ -48,7 +48,7 @@ def relaxed(
     """
     from ase import Atoms
     from ase.constraints import FixAtoms
-    from ase.optimize import LBFGS
+    from ase.optimize import BFGS
 
     from alflow.md.ase_calculator import EnsembleCalculator
 
@@ -59,7 +59,7 @@ def relaxed(
     if fixed:
         atoms.set_constraint(FixAtoms(indices=list(fixed)))
     n_steps, force = 0, _strongest(atoms.get_forces())
-    optimizer = LBFGS(atoms, logfile=None)  # type: ignore[arg-type, unused-ignore]
+    optimizer = BFGS(atoms, logfile=None)  # type: ignore[arg-type, unused-ignore]
     # one step at a time: what is not a number must not reach the next one
     while largest_force_eV_per_A < force < np.inf and n_steps < most_steps:
         optimizer.step()
