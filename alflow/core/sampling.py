@@ -173,7 +173,8 @@ class Trajectory:
     """One replica's path, from its start to the reason why it ended.
 
     Samplers in which no time passes (normal modes, torsions, ...) make frames one after the
-    other. Each counts as a step; `time_fs` is 0.
+    other. Each counts as a step; `time_fs` is 0. What they cost, relaxations and Hessians
+    included, is `n_evaluations` of the schedule; with dynamics it is a step each.
 
     Attributes:
         start: Structure it started from.

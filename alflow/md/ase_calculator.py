@@ -43,6 +43,9 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc, unused-ignore]
     All of them may be asked for by `get_property`. Standard deviations are those of the
     population, as everywhere in alflow. Coordinates that are not finite give energies and forces
     that are not.
+
+    Attributes:
+        n_evaluations: Evaluations made so far, twelve for a stress that takes as many.
     """
 
     implemented_properties: list[str] = [  # noqa: RUF012 - as ASE declares it
@@ -78,6 +81,7 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc, unused-ignore]
         self._skin_A = skin_A
         self._find_pairs = find_pairs
         self._listed: VerletList | None = None
+        self.n_evaluations = 0
 
     def calculate(
         self,
@@ -101,6 +105,7 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc, unused-ignore]
         )
         energy = float(member_mean(found.energies)[0])
         spread = float(found.energy_spread()[0]) / np.sqrt(batch.n_atoms)
+        self.n_evaluations += 1
         results = {
             "energy": energy,
             "free_energy": energy,
@@ -153,6 +158,7 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc, unused-ignore]
             strained.pbc,
         )
         energies = member_mean(potential.evaluate(batch, pairs, forces="none").energies)
+        self.n_evaluations += batch.n_systems
         slopes = (energies[:6] - energies[6:]) / (2 * step)
         return _numpy(slopes / torch.linalg.det(state.cells[0]).abs())
 

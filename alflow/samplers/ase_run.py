@@ -22,6 +22,8 @@ from alflow.samplers.judging import Judge, Path, check_elements
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from alflow.md.ase_calculator import EnsembleCalculator
+
 Driver = Callable[..., Iterator["Atoms"]]
 """Called with atoms, a random generator, and the options by name."""
 
@@ -67,7 +69,9 @@ class AseSampler:
     ) -> Trajectory:
         path = Path(start, seed, judge)
         stream = np.random.Generator(np.random.PCG64(seed))
-        frames = driver(self._atoms(start, potential), stream, **self._settings.options)
+        atoms = self._atoms(start, potential)
+        calculator: EnsembleCalculator = atoms.calc
+        frames = driver(atoms, stream, **self._settings.options)
         driven = islice(frames, self._settings.frames)
         for step, (structure, temperature_K) in enumerate(
             chain([(start, 0.0)], (self._read(one, start, potential) for one in driven))
@@ -83,6 +87,7 @@ class AseSampler:
                 path.stop(judged.stopped)
             if is_flagged or judged.stopped is not None:
                 break
+        path.spend(calculator.n_evaluations)
         return path.trajectory({})
 
     def _atoms(self, start: Structure, potential: Potential) -> "Atoms":

@@ -148,18 +148,23 @@ class Path:
         self._flagged: list[Frame] = []
         self._audit: tuple[Judged, int, float] | None = None
         self._n_trusted = 0
+        self._n_evaluations = 0
         self._unphysical: list[StopReason] = []
         self._stopped: StopReason | None = None
         self._trace: list[tuple[float, float, float, float]] = []
 
-    def take(self, judged: Judged, temperature_K: float = 0.0) -> bool:
-        """Take the next frame, whether it was flagged.
+    def take(self, judged: Judged | StopReason, temperature_K: float = 0.0) -> bool:
+        """Take the next frame; whether it was flagged.
 
         Args:
-            judged: The frame.
+            judged: The frame, or why it cannot be made.
             temperature_K: Temperature of its displacements [K].
         """
         self._step += 1
+        if isinstance(judged, StopReason):
+            self._unphysical.append(judged)
+            return False
+        self.spend(1)
         if judged.stopped is not None or judged.spread is None:
             self._unphysical.append(judged.stopped or StopReason.NOT_FINITE)
             return False
@@ -175,6 +180,10 @@ class Path:
             if self._stream.random() * self._n_trusted < 1:
                 self._audit = judged, self._step, temperature_K
         return False
+
+    def spend(self, n_evaluations: int) -> None:
+        """Note evaluations of a whole frame besides those of frames that were taken."""
+        self._n_evaluations += n_evaluations
 
     def stop(self, reason: StopReason) -> None:
         """Note that no more frames can be made, and why."""
@@ -206,7 +215,11 @@ class Path:
         return Trajectory(
             self._start,
             self._seed,
-            {**schedule, "n_unphysical_frames": float(len(self._unphysical))},
+            {
+                **schedule,
+                "n_unphysical_frames": float(len(self._unphysical)),
+                "n_evaluations": float(self._n_evaluations),
+            },
             max(self._step, 0),
             0.0,
             reason,

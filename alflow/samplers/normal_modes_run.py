@@ -64,7 +64,7 @@ class NormalModesSampler:
         temperature_K = float(stream.uniform(*self._settings.temperature_K))
         schedule = {"temperature_K": temperature_K}
         path = Path(start, seed, judge)
-        centre = self._centre(start, potential, schedule)
+        centre = self._centre(start, potential, path, schedule)
         if centre is None:
             path.stop(StopReason.NOT_FINITE)
             return path.trajectory(schedule)
@@ -73,6 +73,7 @@ class NormalModesSampler:
         if first.stopped is not None:
             return path.trajectory(schedule)
         modes = self._modes(centre, potential)
+        path.spend(6 * centre.n_atoms)
         if modes is None:
             path.stop(StopReason.NOT_FINITE)
             return path.trajectory(schedule)
@@ -83,7 +84,11 @@ class NormalModesSampler:
         return path.trajectory(schedule)
 
     def _centre(
-        self, start: Structure, potential: Potential, schedule: dict[str, float]
+        self,
+        start: Structure,
+        potential: Potential,
+        path: Path,
+        schedule: dict[str, float],
     ) -> Structure | None:
         """What is displaced; None if the relaxation met something that is not a number."""
         settings = self._settings
@@ -96,6 +101,7 @@ class NormalModesSampler:
             most_steps=settings.relax_steps,
             find_pairs=self._find_pairs,
         )
+        path.spend(end.n_steps + 1)
         schedule["n_relaxation_steps"] = float(end.n_steps)
         if end.structure is not None:
             schedule["relaxed_force_eV_per_A"] = end.force_eV_per_A

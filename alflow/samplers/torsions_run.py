@@ -83,7 +83,7 @@ class TorsionsSampler:
         path = Path(start, seed, judge)
         centre: Structure | None = start
         if settings.relax:
-            centre = self._relaxed(start, potential, settings.relax_steps)
+            centre = self._relaxed(path, start, potential, settings.relax_steps)
         if centre is None:
             path.stop(StopReason.NOT_FINITE)
             return path.trajectory({})
@@ -94,7 +94,7 @@ class TorsionsSampler:
         dihedrals = rotatable_bonds(centre, settings.bond_factor)
         frames = [*self._scans(centre, dihedrals, stream)]
         frames += self._random_ones(centre, dihedrals, stream)
-        for judged in self._judged(frames, centre, potential, judge):
+        for judged in self._judged(path, frames, potential, judge):
             path.take(judged)
         n_clashes = sum(frame.structure is None for frame in frames)
         return path.trajectory(
@@ -136,13 +136,9 @@ class TorsionsSampler:
         return _Turned(None if is_clash else moved(centre, positions), tuple(angles))
 
     def _judged(
-        self,
-        frames: list[_Turned],
-        centre: Structure,
-        potential: Potential,
-        judge: Judge,
-    ) -> Iterator[Judged]:
-        """What there is to say about each frame, in order."""
+        self, path: Path, frames: list[_Turned], potential: Potential, judge: Judge
+    ) -> Iterator[Judged | StopReason]:
+        """What there is to say about each frame, in order; why there is none."""
         reasons: list[StopReason | None] = []
         structures = []
         for frame in frames:
@@ -151,26 +147,29 @@ class TorsionsSampler:
             if structure is not None and self._settings.relax_frames:
                 held = sorted({atom for d in frame.dihedrals for atom in d.atoms})
                 steps = self._settings.relax_frame_steps
-                structure = self._relaxed(structure, potential, steps, held)
+                structure = self._relaxed(path, structure, potential, steps, held)
                 reasons[-1] = StopReason.NOT_FINITE if structure is None else None
             if structure is not None:
                 structures.append(structure)
         looks = iter(judge.look(structures))
         for reason in reasons:
-            yield next(looks) if reason is None else Judged(centre, reason, None, None)
+            yield next(looks) if reason is None else reason
 
     def _relaxed(
         self,
+        path: Path,
         structure: Structure,
         potential: Potential,
         most_steps: int,
         held: Sequence[int] = (),
     ) -> Structure | None:
-        return relaxed(
+        end = relaxed(
             structure,
             potential,
             largest_force_eV_per_A=self._settings.relax_force_eV_per_A,
             most_steps=most_steps,
             fixed=held,
             find_pairs=self._find_pairs,
-        ).structure
+        )
+        path.spend(end.n_steps + 1)
+        return end.structure

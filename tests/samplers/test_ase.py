@@ -166,6 +166,8 @@ def test_what_a_driver_raises_is_not_hidden(ensemble):
 def test_the_ensemble_is_the_calculator(ensemble):
     (found,) = run(ensemble, [cluster()], "calculator", frames=1)
     assert found.n_steps == 1
+    # two by the driver, energy and then the forces of the members; start and frame are judged
+    assert found.schedule["n_evaluations"] == 4
 
 
 def test_charge_and_spin_follow_the_elements(ensemble):

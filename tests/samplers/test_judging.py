@@ -89,7 +89,7 @@ def test_a_path_without_any_frame_that_makes_sense_says_why(ensemble):
         path.take(judged)
     found = path.trajectory({"a": 1.0})
     assert (found.stop_reason, found.n_steps) == (StopReason.TOO_CLOSE, 1)
-    assert found.schedule == {"a": 1.0, "n_unphysical_frames": 2.0}
+    assert found.schedule == {"a": 1.0, "n_unphysical_frames": 2.0, "n_evaluations": 2.0}
     assert found.trace["step"] == []
     path = Path(dimer(2.5), 1, judge)
     path.stop(StopReason.NOT_FINITE)

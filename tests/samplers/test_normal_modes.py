@@ -67,9 +67,13 @@ def test_the_start_is_relaxed_unless_told_otherwise(ensemble):
     assert relaxed.schedule["relaxed_force_eV_per_A"] <= 0.02
     bonds = np.linalg.norm(first.positions[1:] - first.positions[0], axis=1)
     assert bonds == pytest.approx([1.0, 1.0], abs=1e-3)
+    # each step and the start, six copies of each of three atoms, frames and the one displaced
+    n_steps = relaxed.schedule["n_relaxation_steps"]
+    assert relaxed.schedule["n_evaluations"] == n_steps + 1 + 18 + 7
     (as_it_is,) = run(ensemble, [start], ALWAYS, relax=False)
     assert as_it_is.frames[0].structure == start
     assert "n_relaxation_steps" not in as_it_is.schedule
+    assert as_it_is.schedule["n_evaluations"] == 18 + 7
 
 
 def test_the_spread_of_a_frame_is_that_of_its_structure(ensemble):

@@ -52,6 +52,7 @@ def test_a_scan_visits_every_angle_of_the_grid(ensemble):
         "n_rotatable_bonds": 1.0,
         "n_clashes": 0.0,
         "n_unphysical_frames": 0.0,
+        "n_evaluations": 8.0,
     }
 
 
