@@ -24,7 +24,8 @@ class NormalModesSettings(SamplerSettings):
     """Range from which each start draws the temperature of its displacements [K]."""
     relax: bool = True
     """Relax each start first. Without it the modes are those of the start as it is, and where it is
-    not at rest, some of them may be soft."""
+    not at rest, some of them may be soft. A relaxation that lets atoms overlap is not believed: the
+    start is taken as it is."""
     relax_force_eV_per_A: float = Field(default=0.02, gt=0)
     """The relaxation ends when no atom feels a stronger mean force [eV/Å]."""
     relax_steps: int = Field(default=300, ge=1)

@@ -105,7 +105,8 @@ class NormalModesSampler:
         schedule["n_relaxation_steps"] = float(end.n_steps)
         if end.structure is not None:
             schedule["relaxed_force_eV_per_A"] = end.force_eV_per_A
-        return end.structure
+            schedule["is_relaxed"] = float(end.is_sound)
+        return end.structure if end.is_sound or end.structure is None else start
 
     def _modes(self, centre: Structure, potential: Potential) -> Modes | None:
         """Modes about a structure; None if a force is not a number."""

@@ -9,7 +9,12 @@ from alflow.core.structures import Structure
 from alflow.md.neighbours import FindPairs
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Potential
+from alflow.samplers.bonds import bonds
 from alflow.samplers.judging import moved
+
+_SHORTEST_BOND = 0.75
+"""Atoms closer than this factor of the sum of their covalent radii overlap: 0.73 Å for O-H. The
+shortest bond, that of N2, has 0.77."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -20,11 +25,14 @@ class Relaxed:
         structure: The last geometry; None if a force or a position was not a number.
         n_steps: Steps made.
         force_eV_per_A: Largest mean force on an atom that was free to move [eV/Å].
+        is_sound: Whether it brought no atoms closer than any bond is. A young ensemble may have its
+            minima where atoms overlap.
     """
 
     structure: Structure | None
     n_steps: int
     force_eV_per_A: float
+    is_sound: bool
 
 
 def relaxed(
@@ -66,7 +74,12 @@ def relaxed(
         n_steps += 1
         force = _strongest(atoms.get_forces())
     end = moved(structure, atoms.positions) if np.isfinite(force) else None
-    return Relaxed(end, n_steps, force)
+    is_sound = end is not None and _n_overlaps(end) <= _n_overlaps(structure)
+    return Relaxed(end, n_steps, force, is_sound)
+
+
+def _n_overlaps(structure: Structure) -> int:
+    return len(bonds(structure, _SHORTEST_BOND).i)
 
 
 def _strongest(forces: np.ndarray) -> float:

@@ -27,7 +27,8 @@ class TorsionsSettings(SamplerSettings):
     random_frames: int = Field(default=8, ge=0)
     """Number of frames of each start in which all rotatable bonds are at random angles."""
     relax: bool = True
-    """Relax each start first, with the mean of the ensemble."""
+    """Relax each start first, with the mean of the ensemble; a relaxation, here and below, that
+    breaks or makes bonds or lets atoms overlap is not believed, and what it began with is taken."""
     relax_frames: bool = False
     """Relax each frame, the four atoms of each turned dihedral held where they are."""
     relax_force_eV_per_A: float = Field(default=0.05, gt=0)

@@ -172,4 +172,11 @@ class TorsionsSampler:
             find_pairs=self._find_pairs,
         )
         path.spend(end.n_steps + 1)
-        return end.structure
+        if end.structure is None:
+            return None
+        before, after = (
+            bonded(structure, one.positions, self._settings.bond_factor)
+            for one in (structure, end.structure)
+        )
+        is_believed = end.is_sound and np.array_equal(before, after)
+        return end.structure if is_believed else structure

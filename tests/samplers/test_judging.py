@@ -117,6 +117,17 @@ def test_a_relaxation_ends_at_rest_or_where_its_steps_end(ensemble):
     assert (held.n_steps, held.structure) == (0, dimer(3.1))
 
 
+def test_a_relaxation_into_an_overlap_is_not_sound(potentials):
+    options = {"largest_force_eV_per_A": 1e-3, "most_steps": 60}
+    small = potentials.PairPotential((0.1,), (1.4,), 4.5)
+    end = relaxed(dimer(2.0), small, **options)
+    assert np.linalg.norm(np.subtract(*end.structure.positions)) < 0.75 * 2 * 1.21
+    assert not end.is_sound
+    # what overlapped before is not its fault
+    assert relaxed(dimer(1.7), small, **options).is_sound
+    assert relaxed(dimer(2.0), small, **options | {"most_steps": 0}).is_sound
+
+
 def test_a_relaxation_that_meets_what_is_no_number_has_no_end(potentials):
     broken = potentials.PairPotential((float("nan"),), (2.6,), 4.5)
     end = relaxed(dimer(3.1), broken, largest_force_eV_per_A=0.01, most_steps=9)

@@ -132,6 +132,21 @@ def test_held_dihedrals_stay_while_the_rest_relaxes(springs):
         assert soft.spread.force_scale < stiff_one.spread.force_scale
 
 
+def test_a_relaxation_that_breaks_bonds_is_not_believed(springs):
+    """The ensemble wants bonds of 0.8 Å, between oxygens, too; or none that hold together."""
+    start = structure("H2O2")
+    for length_A in (0.8, 2.5):
+        wrong = springs((20.0, 21.0), (length_A, length_A), 4.0)
+        (found,) = run(wrong, [start], ALWAYS, relax=True, relax_frames=True, grid=4)
+        first, *others = found.frames
+        assert first.structure == start
+        for frame in others:
+            bonds = np.linalg.norm(np.diff(frame.structure.positions[:2], axis=0))
+            assert bonds == pytest.approx(
+                np.linalg.norm(np.diff(start.positions[:2], axis=0))
+            )
+
+
 def test_one_frame_is_drawn_for_the_audit(ensemble):
     found = run(ensemble, [structure("H2O2")] * 20)
     frames = [frame for t in found for frame in t.frames]
