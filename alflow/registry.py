@@ -24,6 +24,7 @@ POINTS = (
     "models",
     "trainers",
     "samplers",
+    "ase_samplers",
     "acquisition",
     "labelers",
     "tasks",

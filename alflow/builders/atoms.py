@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from alflow.builders.geometry import lowest_multiplicity
 from alflow.core.errors import SettingsError
-from alflow.core.structures import Structure
+from alflow.core.structures import Structure, lowest_multiplicity
 
 
 def structure_of(atoms: Any) -> Structure:

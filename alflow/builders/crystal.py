@@ -12,11 +12,10 @@ from alflow.builders.geometry import (
     CountRange,
     Range,
     closest_ratio,
-    lowest_multiplicity,
 )
 from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
-from alflow.core.structures import Structure
+from alflow.core.structures import Structure, lowest_multiplicity
 from alflow.registry import Settings
 
 _CLOSEST = 0.65

@@ -98,8 +98,3 @@ def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
-
-
-def lowest_multiplicity(numbers: UInt8[np.ndarray, " atoms"], charge: int = 0) -> int:
-    """One for an even number of electrons, two for an odd one."""
-    return 1 + (int(numbers.astype(int).sum()) - charge) % 2

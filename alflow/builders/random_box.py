@@ -9,12 +9,11 @@ from alflow.builders.geometry import (
     CountRange,
     PositiveRange,
     distance_table,
-    lowest_multiplicity,
 )
 from alflow.builders.packing import DENSEST, contact_table, filled_fraction, pack
 from alflow.core.elements import MASSES_AMU, atomic_number
 from alflow.core.errors import SettingsError
-from alflow.core.structures import Structure
+from alflow.core.structures import Structure, lowest_multiplicity
 from alflow.core.units import AMU_PER_ANGSTROM3_PER_G_PER_CM3
 from alflow.registry import Settings
 

@@ -56,7 +56,8 @@ def _findings(trial: "Trial") -> list[str]:
         lines.append(f"trained {len(trial.training['members'])} members")
     for item in trial.trajectories:
         path = item.trajectory
-        lines.append(f"trajectory: {path.time_fs:.0f} fs, {path.stop_reason}")
+        length = f"{path.time_fs:.0f} fs" if path.time_fs else f"{path.n_steps} steps"
+        lines.append(f"trajectory: {length}, {path.stop_reason}")
     return lines
 
 

@@ -107,6 +107,20 @@ def _stop_rules(data: Mapping[str, Any]) -> Iterator[Finding]:
         message = f"is {survival:g} ps, but no trajectory is longer than {duration:g} ps"
         hint = f"at most duration_ps of the sampler, {duration:g}"
         yield Finding((*here, "survival_ps"), message, hint, "AL121")
+    if survival is not None and not _has_clock(data):
+        message = "cannot be reached: no time passes in trajectories of this sampler"
+        yield Finding((*here, "survival_ps"), message, "use force_rmse_eV_per_A", "AL121")
+
+
+def _has_clock(data: Mapping[str, Any]) -> bool:
+    """Whether time passes in any sampler, or none is known."""
+    found = [
+        mark.settings_class(raw)
+        for _, mark, raw in plugin_sections(data)
+        if mark.point == "samplers"
+    ]
+    known = [one for one in found if one is not None]
+    return not known or any("duration_ps" in one.model_fields for one in known)
 
 
 def _from_plugins(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What a sampler brings back: trajectories, the frames it flagged, and the gate it used."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -17,7 +18,7 @@ class StopReason(StrEnum):
     FLAGGED = "flagged"
     """The gate found a frame that the ensemble does not know."""
     FINISHED = "finished"
-    """It ran for its whole duration."""
+    """It ran for its whole duration, or all its frames were looked at, and none was flagged."""
     NOT_FINITE = "not-finite"
     """A position, energy or force is not a finite number."""
     TOO_CLOSE = "too-close"
@@ -55,6 +56,11 @@ class Spread:
     force_mean: float
     force_max: float
     force_scale: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all measures are finite numbers."""
+        return all(math.isfinite(value) for value in self.to_json().values())
 
     def to_json(self) -> dict[str, float]:
         """A JSON-like dict."""
@@ -142,9 +148,10 @@ class Frame:
 
     Attributes:
         structure: Geometry of the frame.
-        step: Integration step, 0 is the start.
-        time_fs: Time since the start [fs].
-        temperature_K: Target temperature of the thermostat at that time [K].
+        step: Integration step, 0 is the start; where no time passes, the number of the frame.
+        time_fs: Time since the start [fs]; 0 where no time passes.
+        temperature_K: Target temperature of the thermostat at that time, or that of the random
+            displacements [K]; 0 where there is none.
         spread: What the ensemble says about it.
         reason: "flagged" or "audit" (drawn at random, whatever its spread).
         measure: The measure that exceeded its limit; empty for an audit frame.
@@ -165,16 +172,22 @@ class Frame:
 class Trajectory:
     """One replica's path, from its start to the reason why it ended.
 
+    Samplers in which no time passes (normal modes, torsions, ...) make frames one after the
+    other. Each counts as a step; `time_fs` is 0. What they cost, relaxations and Hessians
+    included, is `n_evaluations` of the schedule; with dynamics it is a step each.
+
     Attributes:
         start: Structure it started from.
         seed: Seed of its own random stream (schedule, velocities, noise).
-        schedule: Parameters of T(t) and density(t) (JSON-like, units in names).
-        n_steps: Integration steps made.
+        schedule: Parameters that were drawn, of T(t) and density(t) for example, and numbers that
+            tell how its frames were made (JSON-like, units in names).
+        n_steps: Integration steps made, or frames looked at.
         time_fs: Time simulated [fs].
         stop_reason: Why it ended.
-        frames: Frames it brings back: at most one flagged and one audit frame.
-        trace: Columns sampled along the way: time_fs, temperature_K, energy_spread,
-            force_spread_max; each a list of equal length.
+        frames: Frames it brings back: flagged ones, only one if it ended there, and at most one
+            audit frame.
+        trace: Columns sampled along the way: time_fs (step where no time passes),
+            temperature_K, energy_spread, force_spread_max; each a list of equal length.
     """
 
     start: Structure

@@ -181,6 +181,11 @@ class Structure:
         return hash(self.hash)
 
 
+def lowest_multiplicity(numbers: UInt8[np.ndarray, " atoms"], charge: int = 0) -> int:
+    """One for an even number of electrons, two for an odd one."""
+    return 1 + (int(numbers.astype(int).sum()) - charge) % 2
+
+
 def hashes_of(structures: Sequence[Structure]) -> list[str]:
     """Hashes of structures, computed together: quicker than one by one."""
     return _filled("hash", _digests, structures)

@@ -30,3 +30,6 @@ AMU_PER_ANGSTROM3_PER_G_PER_CM3 = 0.602214076
 
 GPA_PER_EV_PER_ANGSTROM3 = 160.21766208
 """Stress: 1 eV/Å³ in GPa."""
+
+SPEED_OF_LIGHT_CM_PER_FS = 2.99792458e-5
+"""Speed of light in cm/fs: a frequency of 1/fs divided by it is a wavenumber in 1/cm."""

@@ -215,6 +215,7 @@ class _Reader:
                 [path.stop_reason != "finished" for path in paths[generation]],
             )
             for generation in sorted(paths)
+            if any(path.time_fs > 0 for path in paths[generation])
         )
 
     def _label_failures(self) -> tuple[LabelFailures, ...]:

@@ -256,7 +256,8 @@ class CampaignReport:
         spreads: Candidates of the last two iterations that have any, oldest first.
         calibration: New labels of each iteration against the generation that chose them.
         parity: First and last validated generation on the test set.
-        survival: Curve of each generation that sampled.
+        survival: Curve of each generation that sampled, unless no time passed in any of its
+            trajectories.
         arms: What each arm of a mixture did in each iteration, oldest first.
         label_failures: Failed labels by kind, most frequent first.
         attempts_failed: Failed attempts, newest first; the latest few.

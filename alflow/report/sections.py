@@ -245,8 +245,11 @@ def _accuracy(report: CampaignReport) -> Section:
 
 def _sampling(report: CampaignReport) -> Section:
     section = Section("sampling", "Sampling")
-    if not report.survival:
+    if not report.sampled:
         return replace(section, empty="No trajectory has been run yet.")
+    reasons = Panel("Why trajectories ended", table=tables.stop_reasons(report.sampled))
+    if not report.survival:
+        return replace(section, panels=(reasons, *_arms(report)))
     caption = (
         "Kaplan-Meier estimate: a trajectory is lost when the gate flags a frame or it becomes "
         "unphysical; those that ran to their end count as long as they lasted."
@@ -259,7 +262,6 @@ def _sampling(report: CampaignReport) -> Section:
         caption,
         tables.survival(curves),
     )
-    reasons = Panel("Why trajectories ended", table=tables.stop_reasons(report.sampled))
     return replace(section, panels=(curve, reasons, *_arms(report)))
 
 

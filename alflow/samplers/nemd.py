@@ -1,9 +1,9 @@
 """Settings of nonequilibrium molecular dynamics with randomised temperature and density."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
@@ -11,16 +11,7 @@ from alflow.core.protocols import Sampler
 from alflow.md.schedule import ProgramRanges
 from alflow.md.timestep import largest_timestep_fs
 from alflow.registry import Settings
-
-
-def _as_pair(value: object) -> object:
-    """A single number is a range of no width."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (value, value) if is_number else value
-
-
-Bounds = Annotated[tuple[float, float], BeforeValidator(_as_pair)]
-"""A range `[low, high]` for uniform draws; one number stands for a range of no width."""
+from alflow.samplers.settings import Bounds, SamplerSettings
 
 
 class _ProgramSettings(Settings):
@@ -92,7 +83,7 @@ class DensitySettings(_ProgramSettings):
         return ProgramRanges(self.start, self.end, self.amplitude, self.period_fs())
 
 
-class MdSettings(Settings):
+class MdSettings(SamplerSettings):
     """What all samplers by molecular dynamics share: replicas, schedules, thermostat, guards.
 
     A replica ends at the first frame that the gate flags, at the end of its time, or when it
@@ -102,18 +93,10 @@ class MdSettings(Settings):
     (`acquire.rejected_factor`), so that it is counted and can be seen.
     """
 
-    kind: str
-    """Name of the sampler."""
-    replicas: int = Field(default=32, ge=1)
-    """Number of replicas of one sample task, each from a starting structure of its own."""
     slots: int = Field(default=16, ge=1)
     """Number of replicas that run at the same time; one that ends is replaced at once by the next.
     Changes the speed and the memory needed only: where they do not fit into memory, they are
     computed in parts. Several replicas for each slot keep the slots busy."""
-    tasks: int = Field(default=2, ge=1)
-    """Number of sample tasks of a round."""
-    rounds: int = Field(default=2, ge=1)
-    """Largest number of rounds of sample tasks in one iteration."""
     timestep_fs: float = Field(default=0.5, gt=0)
     """Integration step [fs]."""
     duration_ps: float = Field(gt=0)
@@ -127,9 +110,6 @@ class MdSettings(Settings):
     """Friction of the Langevin thermostat [1/ps]; 0 switches it off (constant energy)."""
     check_every: int = Field(default=10, ge=1)
     """Number of steps between two looks at the spread."""
-    minimum_distance_factor: float = Field(default=0.6, ge=0, le=0.9)
-    """A replica ends where two atoms, periodic images included, are closer than this factor of
-    the sum of their covalent radii. At 0.6: 0.37 Å for H-H, 0.58 Å for O-H, 1.45 Å for Al-Al."""
     temperature_limit_factor: float = Field(default=5.0, ge=1)
     """A replica ends when its kinetic temperature exceeds this factor of the target..."""
     temperature_margin_K: float = Field(default=10_000.0, ge=0)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from alflow.core.elements import SYMBOLS
-from alflow.core.errors import SettingsError
 from alflow.core.sampling import Gate, Trajectory
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
@@ -12,6 +10,7 @@ from alflow.md.guards import Limits
 from alflow.md.neighbours import FindPairs
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Potential
+from alflow.samplers.judging import check_elements
 from alflow.samplers.nemd import MdSettings
 from alflow.samplers.replicas import Replica
 from alflow.samplers.slots import Slots
@@ -55,7 +54,7 @@ class NemdSampler:
         """
         if not starts:
             return []
-        _check_elements(starts, potential)
+        check_elements(starts, potential)
         numbers = {int(number) for start in starts for number in start.numbers}
         self._settings.check_elements(numbers)
         replicas = [
@@ -63,8 +62,14 @@ class NemdSampler:
             for k, start in enumerate(starts)
         ]
         engine = Engine(potential, _motion(self._settings), find_pairs=self._find_pairs)
-        Slots(self._settings, potential, gate, engine, replicas).run()
+        self._slots(potential, gate, engine, replicas).run()
         return [replica.trajectory() for replica in replicas]
+
+    def _slots(
+        self, potential: Potential, gate: Gate, engine: Engine, replicas: list[Replica]
+    ) -> Slots:
+        """What runs the replicas."""
+        return Slots(self._settings, potential, gate, engine, replicas)
 
 
 def _motion(settings: MdSettings) -> Motion:
@@ -77,13 +82,3 @@ def _motion(settings: MdSettings) -> Motion:
     )
     friction_per_fs = settings.friction_per_ps / 1000
     return Motion(settings.timestep_fs, friction_per_fs, settings.skin_A, limits)
-
-
-def _check_elements(starts: Sequence[Structure], potential: Potential) -> None:
-    for k, start in enumerate(starts):
-        unknown = sorted({int(z) for z in start.numbers} - set(potential.elements))
-        if unknown:
-            raise SettingsError(
-                f"start {k} ({start.formula}) has {', '.join(SYMBOLS[z] for z in unknown)}, but "
-                f"the potential knows only {', '.join(SYMBOLS[z] for z in potential.elements)}"
-            )

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -156,20 +155,27 @@ class Slots:
             replica = self._replicas[moment.state.replicas[system]]
             if system in moment.stopped or system in stopped:
                 continue
-            if not _is_finite(spread):
+            if not spread.is_finite:
                 stopped[system] = StopReason.NOT_FINITE
                 continue
-            is_graced = replica.time_fs < self._gate.grace_fs
-            measure = None if is_graced else self._gate.exceeded(spread)
-            if measure is not None:
+            has_ended = self._bring_back(moment, system, spread)
+            if has_ended:
                 stopped[system] = StopReason.FLAGGED
-                replica.frames.append(self._frame(moment, system, spread, measure))
-            elif replica.n_steps == replica.audit_step:
-                replica.frames.append(self._frame(moment, system, spread, ""))
-            if measure is not None or replica.n_steps % replica.trace_every == 0:
+            if has_ended or replica.n_steps % replica.trace_every == 0:
                 kinetic = at_start if replica.n_steps == 0 else later
                 replica.note(spread, kinetic[system])
         return stopped
+
+    def _bring_back(self, moment: Moment, system: int, spread: Spread) -> bool:
+        """Keep a frame that is flagged or due for the audit; whether the replica ends with it."""
+        replica = self._replicas[moment.state.replicas[system]]
+        is_graced = replica.time_fs < self._gate.grace_fs
+        measure = None if is_graced else self._gate.exceeded(spread)
+        if measure is not None:
+            replica.frames.append(self._frame(moment, system, spread, measure))
+        elif replica.n_steps == replica.audit_step:
+            replica.frames.append(self._frame(moment, system, spread, ""))
+        return measure is not None
 
     def _escaped(self, moment: Moment) -> dict[int, StopReason]:
         """Replicas that fell apart since they started."""
@@ -202,7 +208,3 @@ class Slots:
             measure,
             fingerprint.detach().to("cpu", torch.float64).numpy(),
         )
-
-
-def _is_finite(spread: Spread) -> bool:
-    return all(np.isfinite(value) for value in spread.to_json().values())

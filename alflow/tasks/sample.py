@@ -45,8 +45,11 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     sources = [item.builder for item in built]
     context.output("trajectories", pack_trajectories(trajectories, sources))
     reasons = [trajectory.stop_reason for trajectory in trajectories]
-    # the forces of a start are computed as well
-    atom_steps = sum((one.n_steps + 1) * one.start.n_atoms for one in trajectories)
+    # The forces of a start are computed as well; what relaxes or needs a Hessian says so.
+    atom_steps = sum(
+        round(one.schedule.get("n_evaluations", one.n_steps + 1)) * one.start.n_atoms
+        for one in trajectories
+    )
     return {
         "n_trajectories": len(reasons),
         "n_flagged": reasons.count(StopReason.FLAGGED),

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator, all_changes
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
+from alflow.md.ase_calculator import EnsembleCalculator
 from alflow.md.engine import Engine, Motion
 from alflow.md.langevin import Bath
 from alflow.md.state import State
 from alflow.md.velocities import draw_noise, with_thermal_velocities
-from alflow.models.neighbours import neighbour_pairs
-from alflow.models.potential import Batch
 
 pytestmark = pytest.mark.physics
 TARGET_K = 1500.0
@@ -21,33 +19,6 @@ FRICTION_PER_FS = 0.002
 TIMESTEP_FS = 3.0
 REPLICAS = 12
 WITH_ASE = 6
-
-
-class Bridge(Calculator):
-    """A potential of alflow as ASE sees it, neighbours searched anew at every step."""
-
-    implemented_properties = ("energy", "forces")
-
-    def __init__(self, potential):
-        super().__init__()
-        self.potential = potential
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        batch = Batch(
-            torch.from_numpy(atoms.positions.copy()),
-            torch.from_numpy(atoms.numbers.astype(np.int64)),
-            torch.zeros(len(atoms), dtype=torch.long),
-            torch.from_numpy(atoms.cell.array.copy())[None],
-            torch.from_numpy(atoms.pbc.copy())[None],
-        )
-        found = self.potential.evaluate(
-            batch, neighbour_pairs(batch, self.potential.cutoff_A)
-        )
-        self.results = {
-            "energy": float(found.energies.mean()),
-            "forces": found.forces.numpy(),
-        }
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +57,7 @@ def in_ase(state, system, potential):
     )
     atoms.set_masses(alone.masses.numpy())
     atoms.set_velocities(alone.velocities.numpy() / units.fs)
-    atoms.calc = Bridge(potential)
+    atoms.calc = EnsembleCalculator(potential, forces="mean")
     return atoms
 
 

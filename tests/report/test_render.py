@@ -188,6 +188,14 @@ def test_half_a_campaign_renders(running):
     assert 'id="calibration"' not in text
 
 
+def test_without_simulated_time_there_is_no_survival(running):
+    text = render_html(replace(running, survival=()))
+    Page(text)
+    assert "Why trajectories ended" in text
+    assert "Kaplan-Meier" not in text
+    assert "Kaplan-Meier" in render_html(running)
+
+
 def test_numbers_that_are_not_finite_do_not_stop_a_report(running):
     spread = running.spreads[-1]
     n = len(spread.energy)

@@ -1,13 +1,8 @@
-import tomllib
-from importlib import import_module
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from alflow.core.errors import SettingsError
-from alflow.core.protocols import Sampler
 from alflow.core.sampling import Gate, Limit, StopReason
 from alflow.core.structures import Structure
 from alflow.samplers.nemd import NemdSettings
@@ -90,14 +85,3 @@ def test_senseless_settings_are_refused(change, message):
 
 def test_settings_survive_json():
     assert UddSettings.model_validate_json(settings().model_dump_json()) == settings()
-
-
-@pytest.mark.parametrize("kind", ["nemd", "udd"])
-def test_every_sampler_is_registered_under_its_kind(kind):
-    """In the project file: what is installed may be older."""
-    file = Path(__file__).parents[2] / "pyproject.toml"
-    points = tomllib.loads(file.read_text())["project"]["entry-points"]
-    module, name = points["alflow.samplers"][kind].split(":")
-    found = getattr(import_module(module), name)
-    assert found.model_fields["kind"].default == kind
-    assert isinstance(found.model_validate(COLD).create(), Sampler)

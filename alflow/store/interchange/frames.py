@@ -4,10 +4,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from alflow.builders.geometry import lowest_multiplicity
 from alflow.core.batches import LabelledStructure
 from alflow.core.labels import Label
-from alflow.core.structures import Structure
+from alflow.core.structures import Structure, lowest_multiplicity
 
 
 @dataclass(frozen=True, eq=False, slots=True)
