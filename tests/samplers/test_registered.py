@@ -62,3 +62,14 @@ def test_settings_and_drivers_import_nothing_heavy(heavy):
     modules = ", ".join(sorted({value.split(":")[0] for value in values}))
     code = f"import sys, {modules}; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("kind", "is_refused"), [("torsions", True), ("nemd", False)])
+def test_survival_cannot_be_asked_of_a_sampler_without_a_clock(kind, is_refused):
+    from alflow.config.physics import find_problems
+
+    sample = {"kind": kind, **REQUIRED.get(kind, {})}
+    data = {"sample": sample, "stop": {"converged": {"survival_ps": 0.5}}}
+    told = [f for f in find_problems(data) if f.path[-1] == "survival_ps"]
+    assert bool(told) == is_refused
+    assert all("no time passes" in finding.message for finding in told)
