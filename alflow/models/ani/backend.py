@@ -2,7 +2,6 @@
 
 Numba is imported when a potential is first evaluated in float32 on a CPU, not before. Where that
 fails (a new Python, an unusual processor) torch does the work, and one warning says so.
-`ALFLOW_KERNELS=torch` does without the kernels.
 """
 
 import functools
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from alflow.models.ani.fused import FusedDescriptor
 
 SWITCH = "ALFLOW_KERNELS"
+"""Environment variable that names an implementation; see `alflow.models.ani.choice`."""
 SOURCES = ("lanes.py", "kernels.py", "network_kernels.py")
 """Numba does not notice edits in files that a kernel only calls: all are in the folder's name."""
 
@@ -35,7 +35,7 @@ def fused_descriptor(
     constants: "AniConstants", n_elements: int
 ) -> "FusedDescriptor | None":
     """The descriptor on compiled kernels, or None where torch has to do."""
-    if os.environ.get(SWITCH, "").lower() == "torch" or not _importable():
+    if not _importable():
         return None
     from alflow.models.ani.fused import FusedDescriptor
 
