@@ -81,9 +81,8 @@ class State:
     @property
     def n_atoms(self) -> Float[Tensor, " systems"]:
         """Number of atoms of each replica, (systems,)."""
-        return torch.tensor(
-            self.sizes, dtype=self.positions.dtype, device=self.positions.device
-        )
+        # counted where the atoms are: nothing is sent to a GPU
+        return self.total(torch.ones_like(self.masses))
 
     @property
     def offsets(self) -> list[int]:

@@ -14,7 +14,7 @@ from alflow.core.protocols import Sampler, TaskContext
 from alflow.core.sampling import Gate, StopReason
 from alflow.core.seeds import child_seed
 from alflow.core.tasks import TaskSpec
-from alflow.models.loading import load_potential
+from alflow.models.loading import best_device, load_potential
 from alflow.tasks.building import build_structures
 from alflow.tasks.trajectories import pack_trajectories
 
@@ -32,7 +32,7 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     )
     trajectories = sampler.sample(
         [item.structure for item in built],
-        load_potential(context.blob(spec.inputs["weights"])),
+        load_potential(context.blob(spec.inputs["weights"]), best_device()),
         Gate.from_json(settings["gate"]),
         child_seed(spec.seed, "trajectories"),
     )
