@@ -21,13 +21,14 @@ from alflow.models.ani.terms import Basis
 from alflow.models.potential import Batch, Pairs
 
 TILE = 32
-"""Neighbours or triples that a program works on at a time."""
+"""Neighbours or triples that a program works on at a time: one for each lane of a warp."""
 LANES = (1, 4, 8)
 """How many members programs may serve."""
-FUSION = {"enable_fp_fusion": True}
-"""Multiplications and additions become one instruction; Triton will not go on doing so unasked."""
-LARGEST_TILE = 2048
-"""Numbers that a program can hold in registers for each of its sums."""
+OPTIONS = {"TILE": TILE, "enable_fp_fusion": True}
+"""Of all kernels. Multiplications and additions become one instruction: Triton will not go on doing
+so unasked."""
+LANE_NUMBERS = 64
+"""Numbers that a lane may add up at a time, of each kind; more of them are shared out to warps."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -186,8 +187,8 @@ class TritonDescriptor:
                     n_atoms,
                     n_systems,
                     out,
-                    TILE=TILE,
-                    **FUSION,
+                    num_warps=1,
+                    **OPTIONS,
                 )
         return out
 
@@ -234,9 +235,9 @@ class TritonState:
             self._place,
             self._count,
             WIDE_RADIAL=triton.next_power_of_2(len(c.radial_shifts)),
-            TILE=TILE,
+            num_warps=1,
             **layout.shape,
-            **FUSION,
+            **OPTIONS,
         )
         wide_shells = triton.next_power_of_2(len(c.angular_shifts))
         shape = layout.angular_shape
@@ -251,9 +252,9 @@ class TritonState:
             self.features,
             N_PAIRS=layout.n_channels,
             WIDE_SHELLS=wide_shells,
-            TILE=_tile(wide_shells * shape["WIDE_SECTIONS"]),
+            num_warps=_warps(wide_shells * shape["WIDE_SECTIONS"]),
             **shape,
-            **FUSION,
+            **OPTIONS,
         )
 
     def vjp(
@@ -289,9 +290,9 @@ class TritonState:
             n_members,
             pull,
             MEMBERS=lanes,
-            TILE=TILE,
+            num_warps=1,
             **layout.shape,
-            **FUSION,
+            **OPTIONS,
         )
         shape = layout.angular_shape
         kernels.turn[grid](
@@ -308,9 +309,9 @@ class TritonState:
             n_members,
             pull,
             MEMBERS=lanes,
-            TILE=_tile(lanes * shape["WIDE_SECTIONS"]),
+            num_warps=_warps(lanes * shape["WIDE_SECTIONS"]),
             **shape,
-            **FUSION,
+            **OPTIONS,
         )
         kernels.gather[(self._n_atoms,)](
             grouped.start,
@@ -322,8 +323,8 @@ class TritonState:
             out,
             N_ELEMENTS=layout.n_elements,
             COLUMNS=triton.next_power_of_2(3 * n_members),
-            TILE=TILE,
-            **FUSION,
+            num_warps=1,
+            **OPTIONS,
         )
 
 
@@ -332,9 +333,9 @@ def lanes_of(n_members: int) -> int:
     return next((lanes for lanes in LANES if lanes >= n_members), LANES[-1])
 
 
-def _tile(width: int) -> int:
-    """Triples at a time, if each takes a sum of so many numbers."""
-    return max(4, min(TILE, LARGEST_TILE // width))
+def _warps(numbers: int) -> int:
+    """Warps of a program that adds up so many numbers, a power of two, for each triple."""
+    return max(1, min(8, numbers // LANE_NUMBERS))
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -12,6 +12,9 @@ bits, and a system's bits do not depend on the company:
     gather   for each atom: what its own spokes and those that end at it add up to
     energies for each system and member: sum over the atoms, in float64
 
+Neighbours and triples are the last axis of what a program holds: each of the 32 lanes of a warp has
+one of them with all its functions, which are evaluated once, and sums over functions stay in it.
+
 `alflow.models.ani.triton_descriptor` prepares the arguments; arrays are flat and contiguous:
 
     positions (3 atoms), cells (9 systems) of one floating-point type; system (atoms)
@@ -33,7 +36,7 @@ import triton.language as tl
 COSINE = tl.constexpr(0.95)
 """Keeps the angle away from 0 and 180 degrees, where it has no derivative."""
 PI = tl.constexpr(3.141592653589793)
-CHANGING = ("n_atoms", "n_members", "n_groups")
+CHANGING = ("n_atoms", "n_members", "n_systems")
 """Numbers for whose special values (1, multiples of 16) nothing is compiled anew."""
 
 
@@ -168,7 +171,7 @@ def angles(
     sections = lists + N_RADIAL + N_SHELLS + a
     half_cos = tl.load(sections, mask=a < N_SECTIONS, other=0.0)
     half_sin = tl.load(sections + N_SECTIONS, mask=a < N_SECTIONS, other=0.0)
-    found = tl.zeros((TILE, WIDE_SHELLS, WIDE_SECTIONS), tl.float32)
+    found = tl.zeros((WIDE_SHELLS, WIDE_SECTIONS, TILE), tl.float32)
     for first in range(0, total, TILE):
         t = first + tl.arange(0, TILE)
         used = t < total
@@ -181,31 +184,26 @@ def angles(
         q = tl.where(same, tl.where(is_own, line, 0) + 1 + column, column)
         at_p = table + 6 * (first_p + p)
         at_q = table + 6 * (first_q + q)
-        cos = tl.load(at_p, mask=used, other=0.0) * tl.load(at_q, mask=used, other=0.0)
-        cos += tl.load(at_p + 1, mask=used, other=0.0) * tl.load(
-            at_q + 1, mask=used, other=0.0
-        )
-        cos += tl.load(at_p + 2, mask=used, other=0.0) * tl.load(
-            at_q + 2, mask=used, other=0.0
-        )
+        cos = tl.zeros((TILE,), tl.float32)
+        for axis in tl.static_range(3):
+            along = tl.load(at_p + axis, mask=used, other=0.0)
+            cos += along * tl.load(at_q + axis, mask=used, other=0.0)
         cos *= COSINE
         sin = tl.sqrt(1.0 - cos * cos)
-        mean = 0.5 * (
-            tl.load(at_p + 3, mask=used, other=0.0)
-            + tl.load(at_q + 3, mask=used, other=0.0)
-        )
+        mean = tl.load(at_p + 3, mask=used, other=0.0)
+        mean = 0.5 * (mean + tl.load(at_q + 3, mask=used, other=0.0))
         weight = 2.0 * tl.load(at_p + 4, mask=used, other=0.0)
         weight *= tl.load(at_q + 4, mask=used, other=0.0)
-        offset = mean[:, None] - shells[None, :]
-        shell = tl.exp(-eta * offset * offset) * weight[:, None]
-        base = cos[:, None] * half_cos[None, :] + sin[:, None] * half_sin[None, :] + 0.5
+        offset = mean[None, :] - shells[:, None]
+        shell = tl.exp(-eta * offset * offset) * weight[None, :]
+        base = half_cos[:, None] * cos[None, :] + half_sin[:, None] * sin[None, :] + 0.5
         section = tl.exp(zeta * tl.log(base))
-        found += shell[:, :, None] * section[:, None, :]
+        found += shell[:, None, :] * section[None, :, :]
     where = features + centre * N_FEATURES + N_ELEMENTS * N_RADIAL
     where += channel * (N_SHELLS * N_SECTIONS)
     tl.store(
         where + s[:, None] * N_SECTIONS + a[None, :],
-        tl.sum(found, 0),
+        tl.sum(found, 2),
         mask=(s < N_SHELLS)[:, None] & (a < N_SECTIONS)[None, :],
     )
 
@@ -243,18 +241,18 @@ def stretch(
         near = d >= 0
         fade = tl.where(near, 0.125 * tl.cos(d * rate) + 0.125, 0.0)
         fall = tl.where(near, -0.125 * rate * tl.sin(d * rate), 0.0)
-        along = tl.zeros((TILE, MEMBERS), tl.float32)
+        along = tl.zeros((MEMBERS, TILE), tl.float32)
         for function in range(N_RADIAL):
             offset = d - tl.load(lists + function)
             steep = tl.exp(-eta * offset * offset) * (fall - 2.0 * eta * offset * fade)
             weight = tl.load(own + function, mask=exists, other=0.0)
-            along += steep[:, None] * weight[None, :]
-        along = tl.where(near[:, None], along, 0.0)
-        out = pull + 3 * k[:, None] * n_members + member[None, :]
-        mask = inside[:, None] & exists[None, :]
+            along += weight[:, None] * steep[None, :]
+        along = tl.where(near[None, :], along, 0.0)
+        out = pull + 3 * k[None, :] * n_members + member[:, None]
+        mask = exists[:, None] & inside[None, :]
         for axis in tl.static_range(3):
             unit = tl.load(spoke + 4 * k + axis, mask=near, other=0.0)
-            tl.store(out + axis * n_members, along * unit[:, None], mask=mask)
+            tl.store(out + axis * n_members, along * unit[None, :], mask=mask)
 
 
 @kernel
@@ -323,34 +321,31 @@ def turn(
                 mean = 0.5 * (pd + tl.load(at_q + 3, mask=used, other=0.0))
                 cos = COSINE * (px * qx + py * qy + pz * qz)
                 sin = tl.sqrt(1.0 - cos * cos)
-                base = (
-                    cos[:, None] * half_cos[None, :]
-                    + sin[:, None] * half_sin[None, :]
-                    + 0.5
-                )
+                base = half_cos[:, None] * cos[None, :] + 0.5
+                base += half_sin[:, None] * sin[None, :]
                 power = tl.exp((zeta - 1.0) * tl.log(base))
-                steep = half_cos[None, :] - (cos / sin)[:, None] * half_sin[None, :]
+                steep = half_cos[:, None] - half_sin[:, None] * (cos / sin)[None, :]
                 steep *= power * (zeta * COSINE)
                 section = base * power
-                by_shell = tl.zeros((TILE, MEMBERS, WIDE_SECTIONS), tl.float32)
-                by_moment = tl.zeros((TILE, MEMBERS, WIDE_SECTIONS), tl.float32)
+                by_shell = tl.zeros((MEMBERS, WIDE_SECTIONS, TILE), tl.float32)
+                by_moment = tl.zeros((MEMBERS, WIDE_SECTIONS, TILE), tl.float32)
                 for s in range(N_SHELLS):
                     offset = mean - tl.load(lists + N_RADIAL + s)
                     shell = tl.exp(-eta * offset * offset)
                     weights = tl.load(of_pair + s * N_SECTIONS, mask=wanted, other=0.0)
-                    by_shell += shell[:, None, None] * weights[None, :, :]
-                    by_moment += (shell * offset)[:, None, None] * weights[None, :, :]
-                value = tl.sum(by_shell * section[:, None, :], 2)
-                moment = tl.sum(by_moment * section[:, None, :], 2)
-                twist = tl.sum(by_shell * steep[:, None, :], 2)
+                    by_shell += weights[:, :, None] * shell[None, None, :]
+                    by_moment += weights[:, :, None] * (shell * offset)[None, None, :]
+                value = tl.sum(by_shell * section[None, :, :], 1)
+                moment = tl.sum(by_moment * section[None, :, :], 1)
+                twist = tl.sum(by_shell * steep[None, :, :], 1)
                 # Half, because the mean distance moves half as far; -2 eta: a Gaussian.
                 weight = p_fade * q_fade
-                moment *= (-eta * weight)[:, None]
-                along += tl.sum(moment + value * (p_fall * q_fade)[:, None], 0)
-                twist *= weight[:, None]
-                tx += tl.sum(twist * qx[:, None], 0)
-                ty += tl.sum(twist * qy[:, None], 0)
-                tz += tl.sum(twist * qz[:, None], 0)
+                moment *= (-eta * weight)[None, :]
+                along += tl.sum(moment + value * (p_fall * q_fade)[None, :], 1)
+                twist *= weight[None, :]
+                tx += tl.sum(twist * qx[None, :], 1)
+                ty += tl.sum(twist * qy[None, :], 1)
+                tz += tl.sum(twist * qz[None, :], 1)
         # Only what is perpendicular to a spoke turns it.
         within = tx * px + ty * py + tz * pz
         out = pull + 3 * tl.load(place + first_p + p) * n_members + member
