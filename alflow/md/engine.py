@@ -1,5 +1,6 @@
 """Steps of many replicas under one potential, with guards and a neighbour list."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -188,6 +189,6 @@ def _too_close(state: State, close: list[int]) -> list[Verdict]:
 
 def _held_back(state: State, before: State, gone: list[Verdict]) -> State:
     """Put replicas back to where they last made sense, so that nothing chokes on them."""
-    mask = torch.stack([verdict for verdict, _ in gone]).any(0)
+    mask = functools.reduce(torch.logical_or, [mask for mask, _ in gone])
     atoms = mask[state.system_idx, None]
     return replace(state, positions=torch.where(atoms, before.positions, state.positions))

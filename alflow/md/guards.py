@@ -55,11 +55,9 @@ def reasons(verdicts: Sequence[Verdict]) -> dict[int, StopReason]:
     Args:
         verdicts: What the guards say; at least one.
     """
-    codes = torch.zeros_like(verdicts[0][0], dtype=torch.int8)
-    for code, (mask, _) in enumerate(verdicts, 1):
-        codes = torch.where(mask, code, codes)
-    found = codes.cpu().numpy()
-    return {int(k): verdicts[found[k] - 1][1] for k in np.flatnonzero(found)}
+    found = torch.stack([mask for mask, _ in verdicts]).cpu().numpy()
+    last = len(verdicts) - 1 - found[::-1].argmax(axis=0)
+    return {int(k): verdicts[last[k]][1] for k in np.flatnonzero(found.any(axis=0))}
 
 
 def runaways(state: State, timestep_fs: float) -> list[Verdict]:
@@ -68,9 +66,8 @@ def runaways(state: State, timestep_fs: float) -> list[Verdict]:
     Called when the atoms have moved and before anything is computed from where they are.
     """
     way_squared = squared(state.velocities) * (timestep_fs * timestep_fs)
-    is_there = state.positions.isfinite().all(dim=-1)
     is_slow = way_squared <= LARGEST_MOVE_A**2
-    is_finite = is_there & state.velocities.isfinite().all(dim=-1)
+    is_finite = _are_finite(state.positions) & _are_finite(state.velocities)
     return [
         (_has_one(state, ~is_slow), StopReason.TOO_HOT),
         (_has_one(state, ~is_finite), StopReason.NOT_FINITE),
@@ -80,7 +77,7 @@ def runaways(state: State, timestep_fs: float) -> list[Verdict]:
 def not_finite(state: State, evaluation: Evaluation) -> Bool[Tensor, " systems"]:
     """Replicas of which an energy of a member or a force is not a finite number."""
     has_sane_energy = evaluation.energies.isfinite().all(dim=0)
-    return ~has_sane_energy | _has_one(state, ~state.forces.isfinite().all(dim=-1))
+    return ~has_sane_energy | _has_one(state, ~_are_finite(state.forces))
 
 
 def too_hot(
@@ -149,6 +146,12 @@ def pieces(state: State, pairs: Pairs, cutoff_A: float) -> list[int]:
     counts = torch.bincount(state.system_idx[name == first], minlength=state.n_systems)
     found: list[int] = counts.tolist()
     return found
+
+
+def _are_finite(vectors: Float[Tensor, "atoms 3"]) -> Bool[Tensor, " atoms"]:
+    """Which rows are finite; `all` over so short an axis takes ten times as long."""
+    x, y, z = vectors.isfinite().unbind(-1)
+    return x & y & z
 
 
 def _has_one(state: State, atoms: Bool[Tensor, " atoms"]) -> Bool[Tensor, " systems"]:

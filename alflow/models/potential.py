@@ -55,7 +55,8 @@ class Batch:
     @property
     def is_finite(self) -> Bool[Tensor, " systems"]:
         """Which systems have finite coordinates throughout, (systems,)."""
-        is_broken = ~self.positions.isfinite().all(1)
+        x, y, z = self.positions.isfinite().unbind(1)
+        is_broken = ~(x & y & z)
         n_broken = torch.zeros_like(self.pbc[:, 0], dtype=torch.int32)
         n_broken.index_add_(0, self.system_idx, is_broken.to(torch.int32))
         return self.cells.isfinite().flatten(1).all(1) & (n_broken == 0)

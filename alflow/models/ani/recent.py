@@ -20,6 +20,10 @@ class Recent(Generic[T]):
         """Nothing is kept yet."""
         self._kept: tuple[list[weakref.ref[Tensor]], list[int], T] | None = None
 
+    def __reduce__(self) -> tuple[type["Recent[T]"], tuple[()]]:
+        """A copy has made nothing yet: its tensors are others."""
+        return (type(self), ())
+
     def get(self, tensors: tuple[Tensor, ...], make: Callable[[], T]) -> T:
         """What was made of these tensors if nobody wrote to them since, else what `make` gives."""
         versions = [tensor._version for tensor in tensors]  # noqa: SLF001
