@@ -189,6 +189,8 @@ def _too_close(state: State, close: list[int]) -> list[Verdict]:
 
 def _held_back(state: State, before: State, gone: list[Verdict]) -> State:
     """Put replicas back to where they last made sense, so that nothing chokes on them."""
+    if not gone:
+        return state
     mask = functools.reduce(torch.logical_or, [mask for mask, _ in gone])
     atoms = mask[state.system_idx, None]
     return replace(state, positions=torch.where(atoms, before.positions, state.positions))

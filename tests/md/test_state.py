@@ -6,6 +6,7 @@ import torch
 
 from alflow.core.sampling import StopReason
 from alflow.core.structures import Structure
+from alflow.md import guards
 from alflow.md.guards import Limits, not_finite, reasons, runaways, too_hot
 from alflow.md.spread import mean_forces, spreads
 from alflow.md.state import State
@@ -65,7 +66,7 @@ def test_noise_of_a_replica_is_its_own():
 
 
 def test_runaways_tell_hot_from_not_finite(state):
-    assert reasons(runaways(state, 1.0)) == {}
+    assert runaways(state, 1.0) == []
     fast = state.velocities.clone()
     fast[0, 0] = 3.0
     found = runaways(replace(state, velocities=fast), 0.5)
@@ -77,6 +78,11 @@ def test_runaways_tell_hot_from_not_finite(state):
         0: StopReason.TOO_HOT,
         2: StopReason.NOT_FINITE,
     }
+
+
+def test_runaways_are_the_same_without_a_look(state, monkeypatch):
+    monkeypatch.setattr(guards, "_may_ask", lambda device: False)
+    assert reasons(runaways(state, 1.0)) == {}
 
 
 def test_any_member_can_make_a_replica_not_finite(state):
