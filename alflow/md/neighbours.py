@@ -135,7 +135,9 @@ class VerletList:
         radii = torch.tensor(COVALENT_RADII_A, device=state.positions.device)
         self._radii = radii
         # of all elements, not of those at hand: what is listed must not depend on the company
-        self._cutoff_A = max(cutoff_A, 2 * distance_factor * float(radii.max()))
+        farthest_A = 2 * distance_factor * float(radii.max())
+        self._cutoff_A = max(cutoff_A, farthest_A)
+        self._close_A = farthest_A + skin_A
         self._skin_A = skin_A
         self._dtype = dtype
         self._find_pairs = find_pairs
@@ -223,7 +225,7 @@ class VerletList:
         shifts = pairs.shifts.to(self._dtype)
         return (
             _Table((pairs.i, pairs.j, shifts), _counts(owner, state.n_systems)),
-            self._close_ones(state, pairs),
+            self._close_ones(state, self._find_pairs(batch, self._close_A)),
         )
 
     def _close_ones(self, state: State, pairs: Pairs) -> _Table:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,14 @@ from hypothesis import strategies as st
 from alflow.core.structures import Structure
 from alflow.models.neighbours import finite_systems, neighbour_pairs
 from alflow.models.potential import Batch
+
+
+@pytest.fixture(params=["compiled", "library"], scope="module", autouse=True)
+def backend(request):
+    """Every test runs on our own search and on the library that stands in for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALFLOW_KERNELS", "torch" if request.param == "library" else "")
+        yield request.param
 
 
 def brute_force(structure, cutoff_A):
@@ -90,3 +99,50 @@ def test_a_system_that_is_not_finite_has_no_pairs_and_spoils_no_other(mixed_stru
 def test_an_isolated_atom_has_no_pairs():
     batch = Batch.from_structures([Structure(np.array([1], np.uint8), np.zeros((1, 3)))])
     assert len(neighbour_pairs(batch, 5.0).i) == 0
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    pbc=st.tuples(*[st.booleans()] * 3),
+    n_atoms=st.integers(20, 80),
+    stretch=st.sampled_from([1.0, 3.0, 10.0]),
+    turns=st.sampled_from([0, 1, 3]),
+)
+@settings(max_examples=40, deadline=None)
+def test_bins_miss_nothing(seed, pbc, n_atoms, stretch, turns):
+    """Many atoms, in boxes that are cubes or long or slanted, and far outside of them."""
+    rng = np.random.default_rng(seed)
+    cell = np.diag(rng.uniform(4.0, 9.0, 3)) + np.triu(rng.uniform(-4, 4, (3, 3)), 1)
+    cell[rng.integers(3)] *= stretch
+    cell = cell @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    inside = rng.uniform(-0.1, 1.1, (n_atoms, 3))
+    away = rng.integers(-turns, turns + 1, (n_atoms, 3)) * np.array(pbc)
+    structure = Structure(
+        np.full(n_atoms, 13, np.uint8),
+        (inside + away) @ cell,
+        cell if any(pbc) else None,
+        np.array(pbc),
+    )
+    batch = Batch.from_structures([structure])
+    cutoff = rng.uniform(2.0, 7.0)
+    found = []
+    for switch in ("", "torch"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ALFLOW_KERNELS", switch)
+            found.append(as_list(neighbour_pairs(batch, cutoff)))
+    assert found[0] == found[1]
+
+
+def test_a_flat_cell_is_refused(backend):
+    cell = torch.tensor([[4.0, 0, 0], [0, 4.0, 0], [4.0, 4.0, 1e-9]], dtype=torch.float64)
+    batch = Batch(
+        torch.zeros(1, 3, dtype=torch.float64),
+        torch.tensor([13]),
+        torch.tensor([0]),
+        cell[None],
+        torch.ones(1, 3, dtype=torch.bool),
+    )
+    if backend == "library":
+        pytest.skip("vesin has its own rules")
+    with pytest.raises(ValueError, match=r"system 0: its periodic cell is flat"):
+        neighbour_pairs(batch, 5.0)

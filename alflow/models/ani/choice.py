@@ -21,8 +21,9 @@ from torch import Tensor
 
 from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure
-from alflow.models.ani.backend import SWITCH, fused_descriptor
+from alflow.models.ani.backend import fused_descriptor
 from alflow.models.ani.constants import AniConstants
+from alflow.models.compiled import SWITCH
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch, Pairs
 

@@ -6,7 +6,8 @@ import warnings
 import pytest
 import torch
 
-from alflow.models.ani import backend
+from alflow.models import compiled
+from alflow.models.ani.backend import MODULES, SOURCES
 from alflow.models.ani.constants import ANI_1X
 from alflow.models.ani.descriptor import AniDescriptor, DescriptorState
 from alflow.models.ani.fused import FusedState
@@ -15,9 +16,9 @@ from alflow.models.ani.fused import FusedState
 @pytest.fixture
 def fresh():
     """As in a process that has not looked for the kernels yet."""
-    backend._importable.cache_clear()
+    compiled.usable.cache_clear()
     yield
-    backend._importable.cache_clear()
+    compiled.usable.cache_clear()
 
 
 def test_precision_decides(mixed_batch, mixed_pairs):
@@ -53,9 +54,9 @@ def test_machine_code_lies_in_the_users_cache(fresh, monkeypatch, tmp_path):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(config, "CACHE_DIR", "")
-    folder = backend.cache_folder()
+    folder = compiled.cache_folder(SOURCES)
     assert folder.parent == tmp_path / "alflow"
-    backend._import_kernels()
+    compiled._import_all(MODULES, folder)
     assert folder.is_dir()
     assert config.CACHE_DIR == ""
 
@@ -63,5 +64,5 @@ def test_machine_code_lies_in_the_users_cache(fresh, monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_made_is_no_obstacle(fresh, monkeypatch, tmp_path):
     (tmp_path / "alflow").write_text("a file where the folder would be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert not backend._writable(backend.cache_folder())
+    assert not compiled._writable(compiled.cache_folder(SOURCES))
     assert AniDescriptor(ANI_1X, (1,)).fused() is not None
