@@ -1,6 +1,7 @@
 """An ensemble of ANI networks beside torchani: energies and forces of all members, on one core.
 
-    python benchmarks/ensemble.py [--atoms 500] [--molecules 32] [--rounds 7] [--json FILE]
+    python benchmarks/ensemble.py [--atoms 500] [--molecules 32] [--rounds 7] [--device cuda]
+                                  [--json FILE]
 
 Needs torchani (`pip install alflow[bench]`). Both sides have the same random weights, eight
 members, float32, one thread, and a neighbour list that is made beforehand and not counted.
@@ -16,10 +17,14 @@ members, float32, one thread, and a neighbour list that is made beforehand and n
 Variants take turns in one run; ratios are of medians of process CPU time. The fraction of the
 floor is the time that the floating-point operations of the step would take at the rate of a
 matrix product on this core, over the time that it takes: see `operations`.
+
+With `--device cuda` aluminium is measured on a GPU as well, with 1000, 10 000 and 100 000 atoms in
+flight: see `gpu.py`.
 """
 
 import argparse
 import ctypes
+import dataclasses
 import json
 import os
 import platform
@@ -34,6 +39,7 @@ from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
+import gpu
 import numpy as np
 import torch
 
@@ -331,6 +337,20 @@ def measure_aluminium(options: argparse.Namespace) -> dict[str, float]:
     return found
 
 
+def in_flight(n_atoms: int) -> Case:
+    """Crystals of 500 atoms; torchani, which takes one periodic system, has the first alone."""
+    settings = AniSettings(
+        members=MEMBERS, hidden=(96, 96, 64), activation="celu", preset="ani-al"
+    )
+    crystal = aluminium(500)
+    one = case_of(settings.create((13,), 1), [crystal])
+    batch = Batch.from_structures(
+        [crystal] * max(1, n_atoms // crystal.n_atoms), dtype=torch.float32
+    )
+    pairs = neighbour_pairs(batch, one.ensemble.cutoff_A)
+    return dataclasses.replace(one, batch=batch, pairs=pairs)
+
+
 def measure_molecules(options: argparse.Namespace) -> dict[str, float]:
     """Molecules on a descriptor of the shape of ANI-1x."""
     structures = molecules(options.molecules)
@@ -408,6 +428,7 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, default=500, help="0: leave aluminium out")
     parser.add_argument("--molecules", type=int, default=32, help="0: leave them out")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -419,9 +440,11 @@ def main() -> None:
         found |= measure_aluminium(options)
     if options.molecules:
         found |= measure_molecules(options)
+    if gpu.is_at_hand(options.device):
+        found |= gpu.measure_ensemble(
+            in_flight, operations, torchani_forces, options.rounds
+        )
     tell(found)
-    if not torch.cuda.is_available():
-        print("no GPU here: nothing was measured on one")
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, Python "
         f"{sys.version.split()[0]}, load {load[0]:.1f} before, {os.getloadavg()[0]:.1f} after"

@@ -1,6 +1,6 @@
 """What sampling costs: molecular dynamics of many replicas with the spread of an ensemble.
 
-    python benchmarks/md.py [--steps 60] [--rounds 3] [--starts 512] [--json FILE]
+    python benchmarks/md.py [--steps 60] [--rounds 3] [--starts 512] [--device cuda] [--json FILE]
 
 The ensemble has the shape of the published one of aluminium (96 features at 7.0/5.0 Å, networks
 96-96-64-1 with CELU, 8 members) and random weights. Two programs run the same dynamics, in turns
@@ -18,6 +18,9 @@ median over the rounds; neighbour lists, integrator and noise are included. Need
 The slots are measured with lone atoms whose survival is drawn from a mix as campaigns have it:
 some are flagged soon, some late, some never, and a few end between two checks because they make no
 sense any more. A static batch starts as many replicas as there are slots and waits for the last.
+
+With `--device cuda` both programs also run on a GPU, alflow with as many replicas as make 1000,
+10 000 and 100 000 atoms: see `gpu.py`. Those times are wall-clock times.
 """
 
 import argparse
@@ -28,7 +31,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
+import gpu
 import numpy as np
 import torch
 
@@ -81,25 +85,27 @@ def crystal(seed: int) -> Structure:
     return Structure(numbers, positions, np.eye(3) * 4.05 * CELLS, np.ones(3, bool))
 
 
-def ensemble(seed: int = 1) -> Potential:
+def ensemble(seed: int = 1, device: str = "cpu") -> Potential:
     """Random weights in the shape of the ensemble of aluminium, as a worker reads them."""
     settings = AniSettings(
         preset="ani-al", hidden=(96, 96, 64), activation="celu", members=8
     )
-    return load_potential(fresh_ensemble(settings, [13], seed).to_bytes())
+    return load_potential(fresh_ensemble(settings, [13], seed).to_bytes(), device)
 
 
 @dataclass
 class Clock:
-    """CPU time in some part of a run [s].
+    """Time in some part of a run [s].
 
     Attributes:
+        now: Tells the time; that of the CPU unless told otherwise.
         spent: In all.
         first: When the first call ended.
         last: When the last call ended.
         n_calls: How many there were after the first.
     """
 
+    now: Callable[[], float] = time.process_time
     spent: float = 0.0
     first: float | None = None
     last: float = 0.0
@@ -107,9 +113,9 @@ class Clock:
 
     def call(self, function: Any, *args: Any, **options: Any) -> Any:
         """Call and count, unless it is the first time."""
-        begun = time.process_time()
+        begun = self.now()
         found = function(*args, **options)
-        self.last = time.process_time()
+        self.last = self.now()
         if self.first is None:
             self.first = self.last
         else:
@@ -180,6 +186,60 @@ def run_alflow(potential: Potential, n_steps: int, seed: int) -> dict[str, float
     }
 
 
+class Marked:
+    """A potential that notes when its first evaluation was over."""
+
+    def __init__(self, potential: Potential) -> None:
+        """Wrap it."""
+        self._potential = potential
+        self.begun = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not marked."""
+        return getattr(self._potential, name)
+
+    def evaluate(self, *args: Any, **options: Any) -> Evaluation:
+        """The potential's own."""
+        found = self._potential.evaluate(*args, **options)
+        if not self.begun:
+            gpu.wait(self._potential.device.type)
+            self.begun = time.perf_counter()
+        return found
+
+
+def run_in_flight(potential: Potential, n_atoms: int, n_steps: int) -> tuple[float, int]:
+    """Time of so many steps of about so many atoms [s], and how many atom-steps they were."""
+    settings = NemdSettings(
+        timestep_fs=1.0,
+        duration_ps=n_steps / 1000,
+        temperature_K={"start": 300, "end": 300},
+        check_every=CHECK_EVERY,
+        slots=max(1, n_atoms // (4 * CELLS**3)),
+    )
+    replicas = [
+        Replica.draw(crystal(k), child_seed(0, k), settings) for k in range(settings.slots)
+    ]
+    marked = Marked(potential)
+    engine = Engine(marked, Motion(1.0, settings.friction_per_ps / 1000, settings.skin_A))
+    slots = Slots(settings, marked, NEVER, engine, replicas)
+    slots.run()
+    gpu.wait(potential.device.type)
+    taken = time.perf_counter() - marked.begun
+    return taken, slots.n_replica_steps * 4 * CELLS**3
+
+
+def measure_gpu(options: argparse.Namespace, device: str = "cuda") -> dict[str, float]:
+    """Both programs on a GPU."""
+    potential = ensemble(device=device)
+    run_in_flight(potential, 1, 2)
+    peer = TorchaniEnsemble(ensemble(), device)
+    run_ase(peer, 1, 0, time.perf_counter)
+    return gpu.measure_md(
+        lambda n_atoms: run_in_flight(potential, n_atoms, options.steps),
+        lambda: run_ase(peer, options.ase_steps, 0, time.perf_counter),
+    )
+
+
 def _timed(clock: Clock, method: Any) -> Any:
     return lambda *args, **options: clock.call(method, *args, **options)
 
@@ -187,8 +247,9 @@ def _timed(clock: Clock, method: Any) -> Any:
 class TorchaniEnsemble:
     """The same ensemble in torchani: energies of all members, mean forces, members' forces."""
 
-    def __init__(self, potential: Any) -> None:
+    def __init__(self, potential: Any, device: str = "cpu") -> None:
         """Copy constants and weights."""
+        self._device = device
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from torchani.aev import AEVComputer, ANIAngular, ANIRadial
@@ -217,33 +278,43 @@ class TorchaniEnsemble:
                     network[layer].weight.copy_(networks.weights[layer][member].T)
                     network[layer].bias.copy_(networks.biases[layer][member])
             members.append(ANINetworks({"Al": network}))
-        self._networks = Ensemble(members).requires_grad_(requires_grad=False)
+        self._networks = Ensemble(members).requires_grad_(requires_grad=False).to(device)
+        self._descriptor.to(device)
 
     def evaluate(self, atoms: Any, *, members: bool) -> tuple[np.ndarray, np.ndarray]:
         """Energies of all members [eV], and forces [eV/Å]: of each member, or their mean."""
-        species = torch.zeros(1, len(atoms), dtype=torch.long)
-        positions = torch.tensor(atoms.positions[None], dtype=torch.float32)
+        at = {"device": self._device}
+        species = torch.zeros(1, len(atoms), dtype=torch.long, **at)
+        positions = torch.tensor(atoms.positions[None], dtype=torch.float32, **at)
         positions.requires_grad_(requires_grad=True)
-        cell = torch.tensor(atoms.cell.array, dtype=torch.float32)
-        found = self._list(self._cutoff_A, species, positions, cell, torch.ones(3).bool())
+        cell = torch.tensor(atoms.cell.array, dtype=torch.float32, **at)
+        pbc = torch.ones(3, dtype=torch.bool, **at)
+        found = self._list(self._cutoff_A, species, positions, cell, pbc)
         features = self._descriptor.compute_from_neighbors(species, positions, found)
         energies = self._networks(species, features, ensemble_values=True)
         wanted = energies.flatten() if members else energies.mean(0)
         forces = [
-            -torch.autograd.grad(energy, positions, retain_graph=members)[0][0].numpy()
+            -torch.autograd.grad(energy, positions, retain_graph=members)[0][0]
+            .cpu()
+            .numpy()
             for energy in wanted
         ]
-        return energies.detach().flatten().numpy(), np.array(forces)
+        return energies.detach().flatten().cpu().numpy(), np.array(forces)
 
 
-def run_ase(peer: TorchaniEnsemble, n_steps: int, seed: int) -> float:
-    """CPU time per atom and step of one replica [µs]."""
+def run_ase(
+    peer: TorchaniEnsemble,
+    n_steps: int,
+    seed: int,
+    now: Callable[[], float] = time.process_time,
+) -> float:
+    """Time per atom and step of one replica [µs], that of the CPU unless told otherwise."""
     from ase import Atoms, units
     from ase.calculators.calculator import Calculator, all_changes
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import thermalize_momenta
 
-    clock = Clock()
+    clock = Clock(now)
 
     class WithSpread(Calculator):  # type: ignore[misc, unused-ignore]
         implemented_properties = ("energy", "forces")
@@ -453,6 +524,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--starts", type=int, default=512, help="for slots; 0: leave out")
     parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     options = parser.parse_args()
     load = os.getloadavg()
@@ -461,6 +533,8 @@ def main() -> None:
         found |= measure_md(options)
     if options.starts:
         found |= measure_slots(options)
+    if gpu.is_at_hand(options.device):
+        found |= measure_gpu(options)
     tell(found)
     about = {
         "steps": options.steps,

@@ -1,5 +1,6 @@
 """Steps of many replicas under one potential, with guards and a neighbour list."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,16 @@ from torch import Tensor
 
 from alflow.core.sampling import StopReason
 from alflow.md.evaluation import Evaluator, joined
-from alflow.md.guards import Limits, collapsed, exploded, not_finite, runaways, too_hot
+from alflow.md.guards import (
+    Limits,
+    Verdict,
+    collapsed,
+    exploded,
+    not_finite,
+    reasons,
+    runaways,
+    too_hot,
+)
 from alflow.md.langevin import Bath, until_new_forces, with_new_forces
 from alflow.md.neighbours import FindPairs, VerletList
 from alflow.md.spread import mean_forces, member_mean
@@ -123,12 +133,13 @@ class Engine:
             dtype=self._potential.dtype,
             find_pairs=self._find_pairs,
         )
-        close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
+        close = _too_close(state, pairs.contacts(state))
         evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = replace(state, forces=mean_forces(evaluation).to(torch.float64))
-        moment = Moment(state, evaluation, close, pairs, member_mean(evaluation.energies))
-        small = dict.fromkeys(collapsed(state, self._motion.limits), StopReason.COLLAPSED)
-        return replace(moment, stopped=small | self._judge(moment, bath) | close)
+        moment = Moment(state, evaluation, {}, pairs, member_mean(evaluation.energies))
+        small = collapsed(state, self._motion.limits), StopReason.COLLAPSED
+        verdicts = [small, *self._judge(moment, bath), *close]
+        return replace(moment, stopped=reasons(verdicts))
 
     def advance(self, moment: Moment, bath: Bath, forces: Forces = "mean") -> Moment:
         """Make one step.
@@ -141,37 +152,45 @@ class Engine:
         before, timestep_fs = moment.state, self._motion.timestep_fs
         state = until_new_forces(before, bath, self._motion.friction_per_fs, timestep_fs)
         gone = runaways(state, timestep_fs)
-        if gone:
-            state = _held_back(state, before, list(gone))
+        state = _held_back(state, before, gone)
         pairs = moment.pairs
         pairs.update(state)
-        close = dict.fromkeys(pairs.contacts(state), StopReason.TOO_CLOSE)
+        close = _too_close(state, pairs.contacts(state))
         evaluation = self._evaluator.evaluate(state, pairs, forces)
         state = with_new_forces(state, mean_forces(evaluation), timestep_fs)
         if bath.scale is not None:
-            small = collapsed(state, self._motion.limits)
-            close = dict.fromkeys(small, StopReason.COLLAPSED) | close
+            small = collapsed(state, self._motion.limits), StopReason.COLLAPSED
+            close = [small, *close]
         moment = replace(moment, state=state, evaluation=evaluation)
-        return replace(moment, stopped=self._judge(moment, bath) | close | gone)
+        verdicts = [*self._judge(moment, bath), *close, *gone]
+        return replace(moment, stopped=reasons(verdicts))
 
-    def _judge(self, moment: Moment, bath: Bath) -> dict[int, StopReason]:
+    def _judge(self, moment: Moment, bath: Bath) -> list[Verdict]:
         state, limits = moment.state, self._motion.limits
         is_momentum_free = self._motion.friction_per_fs == 0
         hot = too_hot(state, bath.temperature_K, limits, is_momentum_free=is_momentum_free)
         energy_eV = member_mean(moment.evaluation.energies)
         far = exploded(state, energy_eV, moment.start_energy_eV, limits)
-        return (
-            dict.fromkeys(far, StopReason.EXPLODED)
-            | dict.fromkeys(hot, StopReason.TOO_HOT)
-            | dict.fromkeys(not_finite(state, moment.evaluation), StopReason.NOT_FINITE)
-        )
+        return [
+            (far, StopReason.EXPLODED),
+            (hot, StopReason.TOO_HOT),
+            (not_finite(state, moment.evaluation), StopReason.NOT_FINITE),
+        ]
 
 
-def _held_back(state: State, before: State, systems: list[int]) -> State:
+def _too_close(state: State, close: list[int]) -> list[Verdict]:
+    """What it means that replicas have atoms too close to each other."""
+    if not close:
+        return []
+    mask = torch.zeros_like(state.scale, dtype=torch.bool)
+    mask[close] = True
+    return [(mask, StopReason.TOO_CLOSE)]
+
+
+def _held_back(state: State, before: State, gone: list[Verdict]) -> State:
     """Put replicas back to where they last made sense, so that nothing chokes on them."""
-    atoms = torch.isin(
-        state.system_idx, torch.tensor(systems, device=state.system_idx.device)
-    )
-    return replace(
-        state, positions=torch.where(atoms[:, None], before.positions, state.positions)
-    )
+    if not gone:
+        return state
+    mask = functools.reduce(torch.logical_or, [mask for mask, _ in gone])
+    atoms = mask[state.system_idx, None]
+    return replace(state, positions=torch.where(atoms, before.positions, state.positions))

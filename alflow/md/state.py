@@ -11,6 +11,7 @@ from torch import Tensor
 from alflow.core.elements import MASSES_AMU
 from alflow.core.structures import Structure
 from alflow.core.units import ACCELERATION_PER_FORCE, BOLTZMANN_EV_PER_K
+from alflow.md.transfer import sent
 from alflow.models.potential import Batch
 
 
@@ -81,9 +82,7 @@ class State:
     @property
     def n_atoms(self) -> Float[Tensor, " systems"]:
         """Number of atoms of each replica, (systems,)."""
-        return torch.tensor(
-            self.sizes, dtype=self.positions.dtype, device=self.positions.device
-        )
+        return sent(np.array(self.sizes, np.float64), self.positions.device)
 
     @property
     def offsets(self) -> list[int]:

@@ -48,7 +48,18 @@ class Batch:
     @property
     def atoms_per_system(self) -> Int[Tensor, " systems"]:
         """Number of atoms of each system, (systems,)."""
-        return torch.bincount(self.system_idx, minlength=self.n_systems)
+        # no bincount: it waits for a GPU
+        counts = torch.zeros(self.n_systems, dtype=torch.long, device=self.numbers.device)
+        return counts.index_add_(0, self.system_idx, torch.ones_like(self.system_idx))
+
+    @property
+    def is_finite(self) -> Bool[Tensor, " systems"]:
+        """Which systems have finite coordinates throughout, (systems,)."""
+        x, y, z = self.positions.isfinite().unbind(1)
+        is_broken = ~(x & y & z)
+        n_broken = torch.zeros_like(self.pbc[:, 0], dtype=torch.int32)
+        n_broken.index_add_(0, self.system_idx, is_broken.to(torch.int32))
+        return self.cells.isfinite().flatten(1).all(1) & (n_broken == 0)
 
     @classmethod
     def from_structures(

@@ -13,6 +13,7 @@ from alflow.md.guards import pieces
 from alflow.md.langevin import Bath
 from alflow.md.spread import spreads
 from alflow.md.state import State
+from alflow.md.transfer import sent
 from alflow.md.velocities import draw_noise, with_thermal_velocities
 from alflow.models.potential import Batch, Forces, Potential
 from alflow.samplers.nemd import MdSettings
@@ -101,7 +102,7 @@ class Slots:
         noise = None
         if self._settings.friction_per_ps > 0:
             numbers = draw_noise([replica.stream for replica in replicas], state.sizes)
-            noise = torch.from_numpy(numbers).to(state.positions.device)
+            noise = sent(numbers, state.positions.device)
         bath = Bath(self._targets(state), noise, self._scales(state))
         forces: Forces = "members" if self._is_check(moment) else "mean"
         return self._looked_at(self._engine.advance(moment, bath, forces))
@@ -141,8 +142,8 @@ class Slots:
     def _of_systems(
         self, state: State, value: Callable[[Replica], float]
     ) -> Float[Tensor, " systems"]:
-        values = [value(replica) for replica in self._running(state)]
-        return torch.tensor(values, dtype=torch.float64, device=state.positions.device)
+        values = np.array([value(replica) for replica in self._running(state)], np.float64)
+        return sent(values, state.positions.device)
 
     def _check(self, moment: Moment) -> dict[int, StopReason]:
         """Look at the spread of each replica that still makes sense."""

@@ -17,7 +17,7 @@ from alflow.core.sampling import Gate, StopReason
 from alflow.core.seeds import child_seed
 from alflow.core.tasks import MOST_ATOMS, TaskSpec
 from alflow.md.evaluation import device_name, remembered
-from alflow.models.loading import load_potential
+from alflow.models.loading import best_device, load_potential
 from alflow.tasks.building import build_structures
 from alflow.tasks.trajectories import pack_trajectories
 
@@ -33,7 +33,7 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
         .model_validate(settings["sample"])
         .create()
     )
-    potential = load_potential(context.blob(spec.inputs["weights"]))
+    potential = load_potential(context.blob(spec.inputs["weights"]), best_device())
     device = device_name(potential.device)
     with remembered(settings.get(MOST_ATOMS, {}).get(device)) as room:
         trajectories = sampler.sample(

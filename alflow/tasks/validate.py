@@ -17,14 +17,14 @@ from alflow.core.batches import LabelledStructure, unpack_dataset, write_arrays
 from alflow.core.metrics import rmse
 from alflow.core.protocols import TaskContext
 from alflow.core.tasks import TaskSpec
-from alflow.models.loading import load_potential
+from alflow.models.loading import best_device, load_potential
 from alflow.training.evaluate import Prediction, predict
 
 
 def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     """Predict, compare, and report both."""
     items = unpack_dataset(context.mapped(spec.inputs["dataset"]), is_verified=True)
-    potential = load_potential(context.blob(spec.inputs["weights"]))
+    potential = load_potential(context.blob(spec.inputs["weights"]), best_device())
     predictions = predict(potential, [item.structure for item in items])
     context.output("predictions", write_arrays(_arrays(items, predictions)))
     return _summary(items, predictions)

@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from alflow.core.sampling import StopReason
 from alflow.core.structures import Structure
+from alflow.md import guards
 from alflow.md.engine import Engine, Motion
-from alflow.md.guards import Limits, collapsed, exploded, pieces
+from alflow.md.guards import Limits, collapsed, exploded, pieces, reasons
 from alflow.md.langevin import Bath
 from alflow.md.neighbours import VerletList
 from alflow.md.state import State
+from alflow.models.potential import Evaluation
 
 
 def aluminium(positions, cell=None, pbc=False):
@@ -21,14 +24,19 @@ def aluminium(positions, cell=None, pbc=False):
     return Structure(numbers, positions, cell, np.full(3, pbc))
 
 
+def which(mask):
+    return mask.nonzero().flatten().tolist()
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_energy_may_change_so_much_per_atom_and_no_more(crystal, sign):
     state = State.from_structures([crystal(1), crystal(2), crystal(1)])
     start = torch.tensor([-10.0, -80.0, 5.0]).double()
     change = sign * torch.tensor([8.1, 63.9, float("nan")]).double()
     limits = Limits(energy_eV_per_atom=2.0)
-    assert exploded(state, start + change, start, limits) == [0]
-    assert exploded(state, start + change, start, Limits(energy_eV_per_atom=2.1)) == []
+    assert which(exploded(state, start + change, start, limits)) == [0]
+    wider = Limits(energy_eV_per_atom=2.1)
+    assert which(exploded(state, start + change, start, wider)) == []
 
 
 def test_a_cell_must_hold_its_atoms():
@@ -44,9 +52,9 @@ def test_a_cell_must_hold_its_atoms():
             aluminium(atoms, -np.eye(3) * edge_A * 1.5, pbc=True),
         ]
     )
-    assert collapsed(state, Limits()) == [1]
-    assert collapsed(state, Limits(volume_factor=3.3)) == [0, 1]
-    assert collapsed(state, Limits(volume_factor=0.0)) == []
+    assert which(collapsed(state, Limits())) == [1]
+    assert which(collapsed(state, Limits(volume_factor=3.3))) == [0, 1]
+    assert which(collapsed(state, Limits(volume_factor=0.0))) == []
 
 
 def test_a_cell_that_is_driven_too_far_has_collapsed(potentials, crystal):
@@ -59,6 +67,70 @@ def test_a_cell_that_is_driven_too_far_has_collapsed(potentials, crystal):
         bath = Bath(target, scale=torch.tensor([0.9, scale]).double())
         moment = engine.advance(moment, bath)
         assert moment.stopped == expected
+
+
+def test_the_last_reason_counts():
+    masks = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]]).bool()
+    why = (StopReason.EXPLODED, StopReason.TOO_CLOSE, StopReason.EXPLODED)
+    assert reasons(list(zip(masks, why, strict=True))) == {
+        0: StopReason.EXPLODED,
+        1: StopReason.TOO_CLOSE,
+        3: StopReason.EXPLODED,
+    }
+
+
+class Waits(TorchDispatchMode):
+    """Notes what would make a host wait for a GPU."""
+
+    NAMES = (
+        "_local_scalar_dense",
+        "nonzero",
+        "unique",
+        "bincount",
+        "masked_select",
+        "equal",
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        if any(f"aten.{wait}" in name for wait in self.NAMES):
+            self.found.append(name)
+        indices = args[1] if name.startswith("aten.index.Tensor") else ()
+        if any(index is not None and index.dtype == torch.bool for index in indices):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+class Still:
+    """A potential without forces that waits for nothing."""
+
+    n_members, cutoff_A, elements = 2, 4.0, (13,)
+    dtype, device = torch.float64, torch.device("cpu")
+
+    def evaluate(self, batch, pairs, *, forces="mean"):
+        energies = torch.zeros(2, batch.n_systems).double()
+        return Evaluation(energies, torch.zeros_like(batch.positions))
+
+    def fingerprint(self, batch, pairs):
+        raise NotImplementedError
+
+
+def test_a_step_waits_for_the_neighbour_list_alone(crystal, monkeypatch):
+    """Once for what moved too far, once for contacts; reasons are read back beside that."""
+    limits = Limits(temperature_margin_K=1e9)
+    engine = Engine(Still(), Motion(1.0, friction_per_fs=0.01, limits=limits))
+    target = torch.full((2,), 10.0).double()
+    moment = engine.start(State.from_structures([crystal(1)] * 2), Bath(target))
+    bath = Bath(target, torch.zeros_like(moment.state.positions), torch.ones(2).double())
+    monkeypatch.setattr(guards, "_may_ask", lambda device: False)
+    with Waits() as waits:
+        moment = engine.advance(moment, bath)
+    assert moment.stopped == {}
+    assert len(waits.found) == 2
 
 
 class Falling:

@@ -6,7 +6,8 @@ import torch
 
 from alflow.core.sampling import StopReason
 from alflow.core.structures import Structure
-from alflow.md.guards import Limits, not_finite, runaways, too_hot
+from alflow.md import guards
+from alflow.md.guards import Limits, not_finite, reasons, runaways, too_hot
 from alflow.md.spread import mean_forces, spreads
 from alflow.md.state import State
 from alflow.md.timestep import largest_timestep_fs
@@ -65,35 +66,42 @@ def test_noise_of_a_replica_is_its_own():
 
 
 def test_runaways_tell_hot_from_not_finite(state):
-    assert runaways(state, 1.0) == {}
+    assert runaways(state, 1.0) == []
     fast = state.velocities.clone()
     fast[0, 0] = 3.0
-    assert runaways(replace(state, velocities=fast), 0.5) == {0: StopReason.TOO_HOT}
+    found = runaways(replace(state, velocities=fast), 0.5)
+    assert reasons(found) == {0: StopReason.TOO_HOT}
     lost = state.positions.clone()
     lost[7, 1] = float("nan")
-    assert runaways(replace(state, positions=lost, velocities=fast), 0.5) == {
+    found = runaways(replace(state, positions=lost, velocities=fast), 0.5)
+    assert reasons(found) == {
         0: StopReason.TOO_HOT,
         2: StopReason.NOT_FINITE,
     }
 
 
+def test_runaways_are_the_same_without_a_look(state, monkeypatch):
+    monkeypatch.setattr(guards, "_may_ask", lambda device: False)
+    assert reasons(runaways(state, 1.0)) == {}
+
+
 def test_any_member_can_make_a_replica_not_finite(state):
     energies = torch.zeros(2, 3).double()
-    assert not_finite(state, Evaluation(energies)) == []
+    assert not not_finite(state, Evaluation(energies)).any()
     energies[1, 2] = float("inf")
     forces = state.forces.clone()
     forces[4, 0] = float("nan")
-    assert not_finite(replace(state, forces=forces), Evaluation(energies)) == [1, 2]
+    found = not_finite(replace(state, forces=forces), Evaluation(energies))
+    assert found.tolist() == [False, True, True]
 
 
 def test_too_hot_is_factor_times_target_plus_margin(state):
     kinetic = state.kinetic_temperature(is_momentum_free=True)
     target = torch.full((3,), 100.0).double()
     margin = float(kinetic[2]) - 2 * 100.0
-    assert too_hot(state, target, Limits(0.0, 2.0, margin - 1), is_momentum_free=True) == [
-        2
-    ]
-    assert too_hot(state, target, Limits(0.0, 2.0, margin + 1), is_momentum_free=True) == []
+    for change, expected in ((-1, [False, False, True]), (1, [False] * 3)):
+        limits = Limits(0.0, 2.0, margin + change)
+        assert too_hot(state, target, limits, is_momentum_free=True).tolist() == expected
 
 
 def test_spreads_are_what_core_says(state):

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,14 +10,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alflow.core.errors import PluginError, SettingsError
+from alflow.md.bias import Bias, BiasedPotential
+from alflow.models import loading
 from alflow.models.ani.settings import AniSettings
-from alflow.models.loading import load_potential
+from alflow.models.loading import best_device, load_potential
 from alflow.models.weights import read_header, read_tensors, write_weights
 
 
 def test_finds_the_family_by_name():
     ensemble = AniSettings(members=2).create((13,), seed=1)
     assert load_potential(ensemble.to_bytes()).to_bytes() == ensemble.to_bytes()
+
+
+def test_an_ensemble_goes_where_it_is_told():
+    ensemble = AniSettings(members=2).create((13,), seed=1)
+    moved = load_potential(ensemble.to_bytes(), "meta")
+    assert moved.device == torch.device("meta")
+    assert {p.device.type for p in moved.networks.parameters()} == {"meta"}
+    assert moved.self_energies == ensemble.self_energies
+    assert ensemble.to("cpu") is ensemble
+
+
+def test_a_family_that_knows_cpus_only_stays(monkeypatch):
+    fixed = BiasedPotential(AniSettings(members=2).create((13,), seed=1), Bias(1.0, 1.0))
+    family = SimpleNamespace(load=lambda weights: fixed)
+    monkeypatch.setattr(loading, "find", lambda *_: family)
+    content = write_weights({"a": torch.zeros(1)}, {"family": "toy"})
+    assert load_potential(content, "cuda") is fixed
+
+
+def test_a_process_without_gpus_computes_on_the_cpu(monkeypatch):
+    for has_one, kind in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has_one=has_one: has_one)
+        assert best_device().type == kind
 
 
 def test_an_unknown_family_is_named():

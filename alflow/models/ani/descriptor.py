@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
-from alflow.models.ani.backend import fused_descriptor
+from alflow.models.ani.choice import FastDescriptor, fast_descriptor
 from alflow.models.ani.constants import AniConstants
 from alflow.models.ani.jacobian import dense_jacobians
+from alflow.models.ani.recent import Recent
 from alflow.models.ani.spokes import Spokes, cutoff
 from alflow.models.ani.terms import (
     COSINE_PREFACTOR,
@@ -23,13 +24,12 @@ from alflow.models.ani.terms import (
 from alflow.models.ani.triples import UnorderedTriples
 from alflow.models.potential import Batch, Pairs
 
-if TYPE_CHECKING:
-    from alflow.models.ani.fused import FusedDescriptor
-
 CHUNK_SLOTS = 16384
 """Triples that are worked on at a time: their arrays should stay in the processor's cache."""
 CHUNK_SPOKES = 4096
 """Spokes that are worked on at a time, for the same reason."""
+GPU_CHUNKS = 32
+"""So many times as many on a GPU, whose cores must be filled."""
 
 
 @runtime_checkable
@@ -120,8 +120,13 @@ class DescriptorState:
 
 def _parts(spokes: Spokes) -> Iterator[tuple[int, Spokes]]:
     """Chunks of spokes, and where each starts."""
-    for start in range(0, len(spokes), CHUNK_SPOKES):
-        yield start, spokes.part(slice(start, start + CHUNK_SPOKES))
+    step = _chunk(CHUNK_SPOKES, spokes.vectors.device)
+    for start in range(0, len(spokes), step):
+        yield start, spokes.part(slice(start, start + step))
+
+
+def _chunk(length: int, device: torch.device) -> int:
+    return length if device.type == "cpu" else GPU_CHUNKS * length
 
 
 def _add_angular(sums: Tensor, gradient: Tensor, terms: TripleTerms, eta: float) -> None:
@@ -175,8 +180,9 @@ class AniDescriptor:
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        basis: type[Basis] = Basis,
     ) -> None:
-        """Prepare the constants.
+        """Prepare the constants; `basis` evaluates the functions.
 
         Raises:
             SettingsError: If there is no element, or one twice.
@@ -195,11 +201,12 @@ class AniDescriptor:
         self.cutoff_A = constants.radial_cutoff_A
         self.dtype = dtype
         self.device = torch.device(device)
-        self._basis = Basis.of(constants, dtype, device)
+        self._basis = basis.of(constants, dtype, device)
         self._species = torch.full((len(SYMBOLS),), -1, dtype=torch.long, device=device)
         self._species[list(elements)] = torch.arange(len(elements), device=device)
-        self._compiles = dtype == torch.float32 and self.device.type == "cpu"
-        self._fused: FusedDescriptor | None = None
+        self._is_undecided = dtype == torch.float32
+        self._fused: FastDescriptor | None = None
+        self._known: Recent[Tensor] = Recent()
 
     @property
     def row_width(self) -> int:
@@ -212,6 +219,9 @@ class AniDescriptor:
         Raises:
             SettingsError: If an element is not among them.
         """
+        return self._known.get((numbers,), lambda: self._looked_up(numbers))
+
+    def _looked_up(self, numbers: Tensor) -> Tensor:
         species = self._species[numbers]
         unknown = numbers[species < 0]
         if len(unknown):
@@ -266,22 +276,22 @@ class AniDescriptor:
     def evaluate(self, batch: Batch, pairs: Pairs) -> Described:
         """Descriptor of each atom with what `vjp` needs; leaves no autograd graph.
 
-        In float32 on a CPU the compiled kernels do it, where there are any.
+        In float32 the fastest implementation that works on the device does it.
 
         Args:
             batch: Systems.
             pairs: Neighbour list that may reach further.
         """
-        fused = self.fused()
-        if fused is None:
+        fast = self.fused()
+        if fast is None:
             return self.evaluate_with_torch(batch, pairs)
-        return fused.evaluate(batch, pairs, self.species(batch.numbers))
+        return fast.evaluate(batch, pairs, self.species(batch.numbers))
 
-    def fused(self) -> "FusedDescriptor | None":
-        """The compiled kernels, or None where they cannot be used."""
-        if self._compiles and self._fused is None:
-            self._fused = fused_descriptor(self.constants, len(self.elements))
-            self._compiles = False
+    def fused(self) -> FastDescriptor | None:
+        """What does the work of this reference in float32; None where it does it itself."""
+        if self._is_undecided:
+            self._fused = fast_descriptor(self.constants, self.elements, self.device)
+            self._is_undecided = False
         return self._fused
 
     def evaluate_with_torch(self, batch: Batch, pairs: Pairs) -> DescriptorState:
@@ -306,7 +316,7 @@ class AniDescriptor:
                 len(self._basis.shells) * len(self._basis.half_cos),
             )
             terms = []
-            step = CHUNK_SLOTS // self.row_width
+            step = _chunk(CHUNK_SLOTS, self.device) // self.row_width
             for start in range(0, len(triples), step):
                 slots = triples.slots(slice(start, start + step))
                 terms.append(TripleTerms.of(self._basis, near, slots))

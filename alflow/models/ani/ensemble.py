@@ -1,22 +1,42 @@
 """An ensemble of ANI potentials: one descriptor, stacked networks, self energies."""
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from alflow.core.seeds import child_seed
+from alflow.models.ani.choice import SumsSystems
 from alflow.models.ani.descriptor import AniDescriptor, Described
 from alflow.models.ani.files import AniFile
-from alflow.models.ani.network import StackedNetworks, is_foldable
+from alflow.models.ani.network import ElementOrder, StackedNetworks, is_foldable
+from alflow.models.ani.recent import Recent
 from alflow.models.ani.settings import AniSettings
-from alflow.models.neighbours import finite_systems
 from alflow.models.potential import Batch, Evaluation, Forces, Pairs
 
 if TYPE_CHECKING:
     from alflow.models.ani.folded import FoldedNetworks
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Composition:
+    """What follows from the elements of a batch alone.
+
+    Attributes:
+        species: Element of each atom, (atoms,).
+        order: Atoms sorted by element.
+        bounds: First atom of each system, and the end, (systems + 1,).
+        counts: Number of atoms of each element in each system, (systems, elements).
+    """
+
+    species: Int[Tensor, " atoms"]
+    order: ElementOrder
+    bounds: Int[Tensor, " bounds"]
+    counts: Float[Tensor, "systems elements"]
 
 
 class AniEnsemble:
@@ -54,6 +74,8 @@ class AniEnsemble:
         }
         self.metadata: dict[str, str] = {}
         self._folded: tuple[list[tuple[int, int, int]], FoldedNetworks] | None = None
+        self._composition: Recent[Composition] = Recent()
+        self._own: tuple[tuple[float, ...], Tensor] | None = None
         self.n_members = networks.n_members
         self.cutoff_A = descriptor.cutoff_A
         self.elements = descriptor.elements
@@ -76,13 +98,16 @@ class AniEnsemble:
             SettingsError: If there is an element that the ensemble does not know.
         """
         with torch.no_grad():
-            species = self.descriptor.species(batch.numbers)
-            state = self.descriptor.evaluate(batch, pairs)
-            broken = ~finite_systems(batch)
-            atomic, gradient = self._infer(
-                state.features, species, gradient=forces != "none"
+            composition = self._composition.get(
+                (batch.numbers, batch.system_idx), lambda: self._composed(batch)
             )
-            energies = self._energies(batch, atomic, broken)
+            state = self.descriptor.evaluate(batch, pairs)
+            broken = ~batch.is_finite
+            atomic, gradient = self._infer(
+                state.features, composition, gradient=forces != "none"
+            )
+            energies = self._energies(batch, atomic, composition)
+            energies = energies.masked_fill_(broken, torch.nan)
             if forces == "none":
                 return Evaluation(energies)
             if forces == "mean":
@@ -112,8 +137,21 @@ class AniEnsemble:
             total.index_add_(0, group, state.features)
             total /= torch.bincount(group, minlength=n_groups).clamp(min=1)[:, None]
             fingerprint = total.view(batch.n_systems, -1)
-            fingerprint[~finite_systems(batch)] = torch.nan
+            fingerprint[~batch.is_finite] = torch.nan
             return fingerprint
+
+    def to(self, device: torch.device | str) -> "AniEnsemble":
+        """The same ensemble on another device; this one if it is there already."""
+        if torch.device(device) == self.device:
+            return self
+        old = self.descriptor
+        descriptor = AniDescriptor(
+            old.constants, old.elements, dtype=old.dtype, device=device
+        )
+        networks = copy.deepcopy(self.networks).to(device)
+        moved = AniEnsemble(descriptor, networks, self.self_energies)
+        moved.metadata = dict(self.metadata)
+        return moved
 
     def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """Bytes of a safetensors file; equal ensembles and metadata give equal bytes.
@@ -144,9 +182,10 @@ class AniEnsemble:
         return ensemble
 
     def _infer(
-        self, features: Tensor, species: Tensor, *, gradient: bool
+        self, features: Tensor, composition: Composition, *, gradient: bool
     ) -> tuple[Tensor, Tensor]:
         """Atomic energies of the members, and their gradients in the features if wanted."""
+        species, order = composition.species, composition.order
         if self.descriptor.fused() is not None and is_foldable(self.networks):
             from alflow.models.ani.folded import FoldedNetworks
 
@@ -156,31 +195,47 @@ class AniEnsemble:
                 self._folded = seen, FoldedNetworks(self.networks)
             return self._folded[1].evaluate(features, species, gradient=gradient)
         if gradient:
-            return self.networks.energies_and_gradient(features, species)
-        atomic = self.networks(features, species)
+            return self.networks.energies_and_gradient(features, species, order)
+        atomic = self.networks(features, species, order)
         return atomic, atomic.new_empty(self.n_members, 0, features.shape[1])
 
-    def _energies(
-        self, batch: Batch, atomic: Float[Tensor, "members atoms"], broken: Tensor
-    ) -> Float[Tensor, "members systems"]:
-        own = torch.tensor(
-            [self.self_energies[z] for z in self.elements],
-            dtype=torch.float64,
-            device=self.device,
+    def _composed(self, batch: Batch) -> Composition:
+        species = self.descriptor.species(batch.numbers)
+        n_elements = len(self.elements)
+        counts = torch.zeros(
+            batch.n_systems, n_elements, dtype=torch.float64, device=self.device
         )
+        ones = torch.ones_like(species, dtype=torch.float64)
+        counts.index_put_((batch.system_idx, species), ones, accumulate=True)
+        systems = torch.arange(batch.n_systems + 1, device=self.device)
+        bounds = torch.searchsorted(batch.system_idx, systems)
+        order = ElementOrder.of(species, n_elements)
+        return Composition(species, order, bounds, counts)
+
+    def _own_eV(self) -> Float[Tensor, " elements"]:
+        """Self energies in the order of `elements`, sent to the device when they change."""
+        values = tuple(self.self_energies[z] for z in self.elements)
+        if self._own is None or self._own[0] != values:
+            sent = torch.tensor(values, dtype=torch.float64, device=self.device)
+            self._own = values, sent
+        return self._own[1]
+
+    def _energies(
+        self,
+        batch: Batch,
+        atomic: Float[Tensor, "members atoms"],
+        composition: Composition,
+    ) -> Float[Tensor, "members systems"]:
         # Self energies are large: they are added to the sums, not to each atom's small number.
+        own_eV = composition.counts @ self._own_eV()
+        fast = self.descriptor.fused()
+        if isinstance(fast, SumsSystems):
+            return fast.system_energies(atomic, composition.bounds).add_(own_eV)
         energies = torch.zeros(
             self.n_members, batch.n_systems, dtype=torch.float64, device=self.device
         )
         energies.index_add_(1, batch.system_idx, atomic.to(torch.float64))
-        composition = torch.zeros(
-            batch.n_systems, len(self.elements), dtype=torch.float64, device=self.device
-        )
-        species = self.descriptor.species(batch.numbers)
-        ones = torch.ones_like(species, dtype=torch.float64)
-        composition.index_put_((batch.system_idx, species), ones, accumulate=True)
-        energies += composition @ own
-        return energies.masked_fill_(broken, torch.nan)
+        return energies.add_(own_eV)
 
     @staticmethod
     def _forces(

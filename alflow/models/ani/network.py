@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,6 +38,28 @@ def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:
 
 ACTIVATIONS: dict[str, ActivationPair] = {"silu": _silu, "celu": _celu, "gelu": _gelu}
 """Value and derivative of each activation, both differentiable once more."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ElementOrder:
+    """Atoms sorted by element.
+
+    Attributes:
+        order: Atoms of the first element, of the second, and so on, (atoms,).
+        place: Where each atom is in this order, (atoms,).
+        counts: Number of atoms of each element.
+    """
+
+    order: Int[Tensor, " atoms"]
+    place: Int[Tensor, " atoms"]
+    counts: list[int]
+
+    @classmethod
+    def of(cls, species_idx: Int[Tensor, " atoms"], n_elements: int) -> "ElementOrder":
+        """Sort; this waits for a GPU."""
+        order = torch.argsort(species_idx, stable=True)
+        counts = torch.bincount(species_idx, minlength=n_elements).tolist()
+        return cls(order, torch.argsort(order), counts)
 
 
 class StackedNetworks(nn.Module):
@@ -149,21 +172,24 @@ class StackedNetworks(nn.Module):
         self,
         features: Float[Tensor, "atoms features"],
         species_idx: Int[Tensor, " atoms"],
+        order: ElementOrder | None = None,
     ) -> Float[Tensor, "members atoms"]:
         """Atomic energies by each member [eV], without self energies.
 
         Args:
             features: Descriptor of each atom, (atoms, features).
             species_idx: Which element each atom is, (atoms,).
+            order: Of `species_idx`, if it is known already.
         """
-        order, chunks = self._by_element(features, species_idx)
+        place, chunks = self._by_element(features, species_idx, order)
         energies = [self._element_energies(element, part)[0] for element, part in chunks]
-        return torch.cat(energies, dim=1)[:, order]
+        return torch.cat(energies, dim=1)[:, place]
 
     def energies_and_gradient(
         self,
         features: Float[Tensor, "atoms features"],
         species_idx: Int[Tensor, " atoms"],
+        order: ElementOrder | None = None,
     ) -> tuple[Float[Tensor, "members atoms"], Float[Tensor, "members atoms features"]]:
         """Atomic energies by each member [eV], and their gradients in the features.
 
@@ -173,25 +199,25 @@ class StackedNetworks(nn.Module):
         Args:
             features: Descriptor of each atom, (atoms, features).
             species_idx: Which element each atom is, (atoms,).
+            order: Of `species_idx`, if it is known already.
         """
-        order, chunks = self._by_element(features, species_idx)
+        place, chunks = self._by_element(features, species_idx, order)
         energies, gradients = [], []
         for element, part in chunks:
             energy, slopes = self._element_energies(element, part)
             energies.append(energy)
             gradients.append(self._element_gradient(element, slopes, energy))
-        return torch.cat(energies, dim=1)[:, order], torch.cat(gradients, dim=1)[:, order]
+        return torch.cat(energies, dim=1)[:, place], torch.cat(gradients, dim=1)[:, place]
 
     def _by_element(
-        self, features: Tensor, species_idx: Tensor
+        self, features: Tensor, species_idx: Tensor, order: ElementOrder | None
     ) -> tuple[Tensor, list[tuple[int, Tensor]]]:
-        """Features of the atoms of each element, and where each atom finds its result."""
+        """Where each atom finds its result, and features of the atoms of each element."""
         if self.n_elements == 1:
             return torch.arange(len(features), device=features.device), [(0, features)]
-        by_element = torch.argsort(species_idx, stable=True)
-        counts = torch.bincount(species_idx, minlength=self.n_elements).tolist()
-        parts = torch.split(features[by_element], counts)
-        return torch.argsort(by_element), list(enumerate(parts))
+        order = order or ElementOrder.of(species_idx, self.n_elements)
+        parts = torch.split(features[order.order], order.counts)
+        return order.place, list(enumerate(parts))
 
     def _element_energies(
         self, element: int, features: Tensor

@@ -56,21 +56,22 @@ class Basis:
     def radial(self, spokes: Spokes) -> Float[Tensor, "spokes radial"]:
         """Radial functions of each spoke."""
         c = self.constants
-        offset = spokes.distances[:, None] - self.radial_shifts
-        weight = RADIAL_PREFACTOR * cutoff(spokes.distances, c.radial_cutoff_A)
-        return _gaussian(offset, c.radial_eta) * weight[:, None]
+        return radial(spokes.distances, self.radial_shifts, c.radial_eta, c.radial_cutoff_A)
 
     def radial_slope(self, spokes: Spokes) -> Float[Tensor, "spokes radial"]:
         """Derivative of the radial functions in the distance [1/Å]."""
         c = self.constants
-        offset = spokes.distances[:, None] - self.radial_shifts
-        weight = RADIAL_PREFACTOR * cutoff(spokes.distances, c.radial_cutoff_A)
-        slope = RADIAL_PREFACTOR * cutoff_slope(spokes.distances, c.radial_cutoff_A)
-        value = _gaussian(offset, c.radial_eta)
-        slopes = torch.addcmul(
-            slope[:, None], offset, weight[:, None], value=-2 * c.radial_eta
+        return radial_slope(
+            spokes.distances, self.radial_shifts, c.radial_eta, c.radial_cutoff_A
         )
-        return slopes.mul_(value)
+
+    def shell(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Gaussians of mean distances, (rows, shells, width), and these times the offset [Å]."""
+        return shells(mean, self.shells, self.constants.angular_eta)
+
+    def section(self, cosine: Tensor) -> tuple[Tensor, Tensor]:
+        """Functions of angles, (rows, sections, width), and their slopes in the cosine."""
+        return sections(cosine, self.half_cos, self.half_sin, self.constants.zeta)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -151,8 +152,8 @@ class TripleTerms:
         # The 2 in front of the angular functions is cheapest here.
         used = 2 * slots.used.to(p.dtype)
         fade_p, fade_q = p[4] * used, q[4]
-        shell, shell_moment = _shells(basis, 0.5 * (p[3] + q[3]))
-        section, section_slope = _sections(basis, p[0] * q[0] + p[1] * q[1] + p[2] * q[2])
+        shell, shell_moment = basis.shell(0.5 * (p[3] + q[3]))
+        section, section_slope = basis.section(p[0] * q[0] + p[1] * q[1] + p[2] * q[2])
         return cls(
             slots,
             p[:3],
@@ -175,22 +176,45 @@ def _gaussian(offset: Tensor, eta: float) -> Tensor:
     return (offset * offset).mul_(-eta).clamp_(min=LOWEST_EXPONENT).exp_()
 
 
-def _shells(basis: Basis, mean: Tensor) -> tuple[Tensor, Tensor]:
-    offset = mean[:, None] - basis.shells
-    value = _gaussian(offset, basis.constants.angular_eta)
+def radial(
+    distances: Tensor, shifts: Tensor, eta: float, reach_A: float
+) -> Float[Tensor, "spokes radial"]:
+    """Radial functions of distances."""
+    offset = distances[:, None] - shifts
+    weight = RADIAL_PREFACTOR * cutoff(distances, reach_A)
+    return _gaussian(offset, eta) * weight[:, None]
+
+
+def radial_slope(
+    distances: Tensor, shifts: Tensor, eta: float, reach_A: float
+) -> Float[Tensor, "spokes radial"]:
+    """Their derivatives [1/Å]."""
+    offset = distances[:, None] - shifts
+    weight = RADIAL_PREFACTOR * cutoff(distances, reach_A)
+    slope = RADIAL_PREFACTOR * cutoff_slope(distances, reach_A)
+    value = _gaussian(offset, eta)
+    slopes = torch.addcmul(slope[:, None], offset, weight[:, None], value=-2 * eta)
+    return slopes.mul_(value)
+
+
+def shells(mean: Tensor, centres: Tensor, eta: float) -> tuple[Tensor, Tensor]:
+    """Gaussians of mean distances, and these times the distance from their centres."""
+    offset = mean[:, None] - centres
+    value = _gaussian(offset, eta)
     return value, offset.mul_(value)
 
 
-def _sections(basis: Basis, cosine: Tensor) -> tuple[Tensor, Tensor]:
+def sections(
+    cosine: Tensor, half_cos: Tensor, half_sin: Tensor, zeta: float
+) -> tuple[Tensor, Tensor]:
     """((1 + cos(angle - centre)) / 2)^zeta without the angle, and its slope in `cosine`.
 
     The base stays above 0.02 because the angle stays within 18..162 degrees.
     """
-    zeta = basis.constants.zeta
     cos = COSINE_PREFACTOR * cosine[:, None]
     sin = torch.sqrt(1 - cos * cos)
-    base = (cos * basis.half_cos).addcmul_(sin, basis.half_sin).add_(0.5)
+    base = (cos * half_cos).addcmul_(sin, half_sin).add_(0.5)
     value = torch.log(base).mul_(zeta - 1).clamp_(min=LOWEST_EXPONENT).exp_()
     rate = zeta * COSINE_PREFACTOR
-    slope = torch.addcmul(rate * basis.half_cos, cos / sin, basis.half_sin, value=-rate)
+    slope = torch.addcmul(rate * half_cos, cos / sin, half_sin, value=-rate)
     return base.mul_(value), slope.mul_(value)
