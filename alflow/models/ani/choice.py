@@ -133,7 +133,7 @@ def _made(
         from alflow.models.ani.triton_descriptor import TritonDescriptor
 
         return TritonDescriptor(constants, len(elements), device)
-    from alflow.models.ani.compiled import CompiledDescriptor
+    from alflow.models.ani.torch_compiled import CompiledDescriptor
 
     return CompiledDescriptor(constants, elements, device)
 
