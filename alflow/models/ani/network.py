@@ -147,13 +147,14 @@ class StackedNetworks(nn.Module):
 
     def forward(
         self,
-        features: Float[Tensor, "atoms features"],
+        features: Float[Tensor, "*members atoms features"],
         species_idx: Int[Tensor, " atoms"],
     ) -> Float[Tensor, "members atoms"]:
         """Atomic energies by each member [eV], without self energies.
 
         Args:
-            features: Descriptor of each atom, (atoms, features).
+            features: Descriptor of each atom, (atoms, features), or of each atom for each member,
+                (members, atoms, features).
             species_idx: Which element each atom is, (atoms,).
         """
         order, chunks = self._by_element(features, species_idx)
@@ -187,10 +188,10 @@ class StackedNetworks(nn.Module):
     ) -> tuple[Tensor, list[tuple[int, Tensor]]]:
         """Features of the atoms of each element, and where each atom finds its result."""
         if self.n_elements == 1:
-            return torch.arange(len(features), device=features.device), [(0, features)]
+            return torch.arange(len(species_idx), device=features.device), [(0, features)]
         by_element = torch.argsort(species_idx, stable=True)
         counts = torch.bincount(species_idx, minlength=self.n_elements).tolist()
-        parts = torch.split(features[by_element], counts)
+        parts = torch.split(features[..., by_element, :], counts, dim=-2)
         return torch.argsort(by_element), list(enumerate(parts))
 
     def _element_energies(
