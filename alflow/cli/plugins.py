@@ -23,6 +23,7 @@ from alflow.cli.terminal import (
 )
 from alflow.config.plugins import SINGULAR
 from alflow.core.errors import PluginError
+from alflow.registry import PluginSection
 
 _TYPES = {
     int: "integer",
@@ -118,6 +119,9 @@ def settings_rows(
 
 def type_text(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
     """A type in the words of the campaign file, with its bounds."""
+    for mark in metadata:
+        if isinstance(mark, PluginSection):
+            return f"settings of a {SINGULAR[mark.point]}"
     bounds = [
         f"{sign} {getattr(mark, key)}"
         for mark in metadata

@@ -82,6 +82,7 @@ def screen(view: "Status", database: str) -> list[str]:
         f"labels: {counts}",
         "",
         *plain_table(_stages(view)),
+        *_arms(view),
         *_troubles(view, database),
     ]
     troubles = [event for event in view.events if event["severity"] != "info"]
@@ -130,6 +131,26 @@ def _troubles(view: "Status", database: str) -> list[str]:
         for one in found.excluded
     ]
     return ["", *lines] if lines else []
+
+
+def _arms(view: "Status") -> list[str]:
+    """What the arms of a mixture brought in; nothing if there is none."""
+    if not view.arms:
+        return []
+    counts = ("tasks", "flagged", "accepted", "million atom-steps", "accepted per million")
+    from alflow.store.yields import rate_text
+
+    rows = [
+        (
+            one.arm,
+            *(f"{n:g}" for n in (one.n_tasks, one.n_flagged, one.n_accepted)),
+            f"{one.atom_steps / 1e6:.3g}",
+            rate_text(one.per_million),
+        )
+        for one in view.arms
+    ]
+    head = f"arms in i{view.arms[0].iteration}"
+    return ["", *plain_table(Listing((head, *counts), rows, frozenset(counts)))]
 
 
 def _stages(view: "Status") -> Listing:

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from alflow.config.plugins import PluginSection
 from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
-from alflow.registry import Settings
+from alflow.registry import PluginSection, Settings
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from alflow.config.campaign import CampaignSettings, section_in
 from alflow.config.document import ABSENT, Step, child
-from alflow.config.plugins import PluginSection
+from alflow.registry import PluginSection
 
 
 def settings_class_at(data: object, path: Sequence[Step]) -> type[BaseModel] | None:
@@ -54,7 +54,6 @@ def _sections_below(
     mark = section_in([*metadata, *_annotated(annotation)[1]])
     if mark is not None:
         yield path, mark, None if data is ABSENT else data
-        return
     steps: Sequence[Step] = ()
     model = _settings_class(annotation, metadata, data)
     if model is not None:

@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from alflow.config.chemistry import builders_of, known_elements
-from alflow.config.plugins import PluginSection
 from alflow.config.problems import did_you_mean
 from alflow.core.errors import SettingsError, closest
 from alflow.core.findings import Finding
 from alflow.labelers.level import HasLevel
+from alflow.registry import PluginSection
 
 MOLECULAR_LABELERS = frozenset({"pyscf"})
 """Labelers that take isolated molecules only, unless their settings say otherwise by an attribute

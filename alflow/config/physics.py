@@ -59,21 +59,29 @@ def section(data: object, *path: str) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {}
 
 
+def _samplers(data: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Path and content of the section `sample`, and of each sampler inside it."""
+    for path, mark, raw in plugin_sections(data):
+        if mark.point == "samplers":
+            yield path, section(raw)
+
+
 def _timestep(data: Mapping[str, Any]) -> Iterator[Finding]:
-    sample = section(data, "sample")
-    timestep = units.number(sample.get("timestep_fs"))
     numbers = [atomic_number(symbol) for symbol in known_elements(data)]
-    if timestep is None or sample.get("allow_large_timestep") is True or not numbers:
+    if not numbers:
         return
     limit = min(largest_timestep_fs(min(numbers)), LARGEST_TIMESTEP_FS)
-    if timestep > limit:
-        what = "with hydrogen present" if min(numbers) == 1 else "with these elements"
-        yield Finding(
-            ("sample", "timestep_fs"),
-            f"is {timestep:g} fs; {what} at most {limit:.1f} fs is stable",
-            "to override: allow_large_timestep: true",
-            "AL121",
-        )
+    for path, sample in _samplers(data):
+        timestep = units.number(sample.get("timestep_fs"))
+        is_meant = sample.get("allow_large_timestep") is True
+        if timestep is not None and timestep > limit and not is_meant:
+            what = "with hydrogen present" if min(numbers) == 1 else "with these elements"
+            yield Finding(
+                (*path, "timestep_fs"),
+                f"is {timestep:g} fs; {what} at most {limit:.1f} fs is stable",
+                "to override: allow_large_timestep: true",
+                "AL121",
+            )
 
 
 def _members(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -93,10 +101,11 @@ def _stop_rules(data: Mapping[str, Any]) -> Iterator[Finding]:
             "add a section 'test:' with count and builders",
         )
     survival = units.number(rules.get("survival_ps"))
-    duration = units.number(section(data, "sample").get("duration_ps"))
+    durations = [units.number(raw.get("duration_ps")) for _, raw in _samplers(data)]
+    duration = max((one for one in durations if one is not None), default=None)
     if survival is not None and duration is not None and survival > duration:
         message = f"is {survival:g} ps, but no trajectory is longer than {duration:g} ps"
-        hint = f"at most sample.duration_ps, {duration:g}"
+        hint = f"at most duration_ps of the sampler, {duration:g}"
         yield Finding((*here, "survival_ps"), message, hint, "AL121")
 
 

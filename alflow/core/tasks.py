@@ -7,6 +7,11 @@ from typing import Any
 
 from alflow.core.labels import Failure
 
+MOST_ATOMS = "most_atoms"
+"""Value of a sample task that ran out of memory, and parameter of those after it: largest number of
+atoms to evaluate together, by device. It changes how fast a task is, never what comes of it, and is
+no part of the published specification."""
+
 
 class TaskState(StrEnum):
     """Where a task stands in the store."""

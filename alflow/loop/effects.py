@@ -23,6 +23,7 @@ from alflow.store import (
     TrajectoryRow,
 )
 from alflow.store.views import Progress
+from alflow.store.yields import n_accepted
 from alflow.tasks.trajectories import unpack_trajectories
 
 
@@ -58,16 +59,20 @@ class Effects:
             # With enough imported labels there is nothing to build, and nothing to label.
             self._store.begin_iteration(0, "build" if tasks else "label", tasks)
         else:
-            tasks = self._sample_tasks(action.iteration, 0)
+            tasks = self._sample_tasks(action.iteration, 0, view)
             self._store.begin_iteration(action.iteration, "sample", tasks)
 
     def _sample_more(self, action: Action, view: Progress) -> None:
         sampling_round = view.iterations[-1].n_rounds
-        self._store.publish(self._sample_tasks(action.iteration, sampling_round))
+        self._store.publish(self._sample_tasks(action.iteration, sampling_round, view))
 
-    def _sample_tasks(self, iteration: int, sampling_round: int) -> list[NewTask]:
-        weights = self._weights_blob(iteration - 1)
-        return publish.sample_tasks(self._settings, iteration, sampling_round, weights)
+    def _sample_tasks(
+        self, iteration: int, sampling_round: int, view: Progress
+    ) -> list[NewTask]:
+        weights, past = self._weights_blob(iteration - 1), view.iterations
+        return publish.sample_tasks(
+            self._settings, iteration, sampling_round, weights, past
+        )
 
     def _add_structures(self, action: Action, _view: Progress) -> None:
         new = [
@@ -94,7 +99,7 @@ class Effects:
                 item.trajectory,
                 task.spec.key,
                 position,
-                str(task.spec.settings["sample"]["kind"]),
+                _sampler(task),
                 item.source,
             )
             for task in self._done(action.iteration, "sample")
@@ -177,7 +182,8 @@ class Effects:
             *self._done(action.iteration, "sample"),
             *self._done(action.iteration, "validate"),
         ]
-        statistics = iteration_statistics(tasks, view.iterations[-1])
+        accepted = n_accepted(self._store, action.iteration)
+        statistics = iteration_statistics(tasks, view.iterations[-1], accepted)
         self._store.end_iteration(action.iteration, statistics)
 
     def _end_campaign(self, action: Action, _view: Progress) -> None:
@@ -202,3 +208,9 @@ class Effects:
         if task.last_attempt is None:
             raise ValueError(f"task {task.id} is done without an attempt")
         return self._files.read_output(task.last_attempt, name)
+
+
+def _sampler(task: TaskRow) -> str:
+    """What made the trajectories of a sample task: `udd`, or `hot (udd)` for the arm `hot`."""
+    kind, arm = str(task.spec.settings["sample"]["kind"]), task.spec.settings.get("arm")
+    return f"{arm} ({kind})" if arm else kind

@@ -9,13 +9,13 @@ count, attempts before they are dispatched.
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from alflow.core.failpoints import failpoint
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import Executor
-from alflow.core.tasks import AttemptRef
+from alflow.core.tasks import MOST_ATOMS, AttemptRef
 from alflow.loop import retries
 from alflow.loop.campaign import OpenCampaign
 from alflow.loop.effects import Effects
@@ -24,7 +24,8 @@ from alflow.loop.inputs import Inputs
 from alflow.loop.plan import ActionKind, plan
 from alflow.store import AttemptRow, CampaignState, Glance, Severity, StopMode, TaskRow
 from alflow.store.faults import POOL_CLOSED, POOL_OPEN
-from alflow.store.views import progress
+from alflow.store.room import most_atoms
+from alflow.store.views import SAMPLE, progress
 
 QUEUE_DEPTH = 2
 """Attempts handed to the executor for each of its slots: enough that no worker waits for the
@@ -151,8 +152,10 @@ class Manager:
         self._tell()
         if self._ingest.clear_host_faults():
             self._look_at_hosts()
+        is_sampling = any(task.spec.kind == SAMPLE for task in tasks)
+        room = most_atoms(self._store) if is_sampling else {}
         for task, attempt in zip(tasks, attempts, strict=True):
-            self._hand_out(task, attempt)
+            self._hand_out(task, attempt, room)
         return glance.after(attempts)
 
     def _look(self, hints: Sequence[AttemptRef], *, is_draining: bool) -> list[Found]:
@@ -280,12 +283,16 @@ class Manager:
                 tasks.append(task)
         return tasks
 
-    def _hand_out(self, task: TaskRow, attempt: AttemptRef) -> None:
+    def _hand_out(
+        self, task: TaskRow, attempt: AttemptRef, room: Mapping[str, int]
+    ) -> None:
         for name in self._inputs.ensure(task):
             text = f"{task.spec.key}: {name} was missing or damaged, and was made again"
             self._notify(Notice("input-remade", f"t-{task.id}", text))
         needs_more = task.charged > 0 and retries.needs_more(self._store.faults(task.id))
         spec = retries.larger(task.spec) if needs_more else task.spec
+        if room and spec.kind == SAMPLE:
+            spec = replace(spec, settings={**spec.settings, MOST_ATOMS: dict(room)})
         self._files.write_spec(task.id, spec)
         self._executor.submit(attempt, larger=needs_more)
         failpoint("manager.submitted")

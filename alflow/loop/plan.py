@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from alflow.config.campaign import CampaignSettings
+from alflow.loop import bandit
+from alflow.loop.publish import sample_keys
 from alflow.loop.stopping import judge
 from alflow.store.views import IterationProgress, Progress
 
@@ -100,7 +102,17 @@ def _after(
         return Action(ActionKind.STOP, last.number, verdict.sentence, verdict.state)
     number = last.number + 1
     reason = f"generation {last.number} is ready: look for frames that it does not know"
+    reason += _arms(number, 0, progress, settings)
     return Action(ActionKind.BEGIN_ITERATION, number, reason)
+
+
+def _arms(
+    number: int, sampling_round: int, progress: Progress, settings: CampaignSettings
+) -> str:
+    """What to add to the reason for a round where tasks are given to arms of a mixture."""
+    keys = sample_keys(settings, number, sampling_round)
+    arms = bandit.arms_of(settings, keys, progress.iterations)
+    return f"; {bandit.why(settings, arms, progress.iterations)}" if arms else ""
 
 
 def _after_build(
@@ -122,6 +134,7 @@ def _after_sample(
         reason = (
             f"{last.n_flagged} flagged frames do not fill the budget of {budget} labels"
         )
+        reason += _arms(last.number, last.n_rounds, progress, settings)
         return Action(ActionKind.SAMPLE_MORE, last.number, reason)
     reason = f"choose up to {budget} of {last.n_flagged} flagged frames"
     return Action(ActionKind.SELECT, last.number, reason)

@@ -4,7 +4,7 @@ A key names what a task is for, and a seed derives from the campaign's seed and 
 that publishing twice is publishing once, and a task that is run again is the same task.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from alflow.config.campaign import CampaignSettings
@@ -13,8 +13,10 @@ from alflow.core.sampling import Gate
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskSpec
+from alflow.loop.bandit import arms_of
 from alflow.registry import Settings
 from alflow.store import NewTask
+from alflow.store.views import IterationProgress
 
 BOOTSTRAP, TEST = "build/bootstrap", "build/test"
 """Keys of the two tasks that build structures."""
@@ -70,33 +72,57 @@ def label_tasks(
     ]
 
 
+def sample_keys(
+    settings: CampaignSettings, iteration: int, sampling_round: int
+) -> list[str]:
+    """Keys of the sample tasks of a round."""
+    prefix = f"sample/i{iteration}/r{sampling_round}"
+    return [f"{prefix}/{number}" for number in range(settings.sample.tasks)]
+
+
 def sample_tasks(
-    settings: CampaignSettings, iteration: int, sampling_round: int, weights: str
+    settings: CampaignSettings,
+    iteration: int,
+    sampling_round: int,
+    weights: str,
+    past: Iterable[IterationProgress] = (),
 ) -> list[NewTask]:
     """Tasks that look for frames which generation `iteration - 1` does not know.
+
+    A task of a mixture has the settings of its arm alone, and the name of the arm.
 
     Args:
         settings: The campaign's settings.
         iteration: Number of the iteration, 1 or more.
         sampling_round: Number of the round in it, 0 first.
         weights: SHA-256 of the generation's weights.
+        past: The iterations before it, which decide about the arms of a mixture.
     """
     gate: Gate = settings.acquire.create().gate(iteration - 1)
+    shared = {
+        "builders": [_plain(builder) for builder in settings.system.builders],
+        "gate": gate.to_json(),
+    }
+    keys = sample_keys(settings, iteration, sampling_round)
+    plain = _plain(settings.sample)
+    own = [
+        {
+            "count": settings.sample.arms[arm].replicas,
+            "sample": plain["arms"][arm],
+            "arm": arm,
+        }
+        for arm in arms_of(settings, keys, past)
+    ] or [{"count": settings.sample.replicas, "sample": plain}] * len(keys)
     return [
         _task(
             settings,
             "sample",
-            f"sample/i{iteration}/r{sampling_round}/{number}",
-            {
-                "builders": [_plain(builder) for builder in settings.system.builders],
-                "count": settings.sample.replicas,
-                "sample": _plain(settings.sample),
-                "gate": gate.to_json(),
-            },
+            key,
+            {**shared, **parameters},
             iteration=iteration,
             inputs={"weights": weights},
         )
-        for number in range(settings.sample.tasks)
+        for key, parameters in zip(keys, own, strict=True)
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from alflow.config.resolution import settings_from_resolved
 from alflow.core.errors import StoreError
 from alflow.core.labels import Label
-from alflow.core.tasks import AttemptRef, Outcome
+from alflow.core.tasks import MOST_ATOMS, AttemptRef, Outcome
 from alflow.execution.files import CampaignFiles, Claim
 from alflow.execution.surroundings import repeatable
 from alflow.execution.worker import child_environment
@@ -106,6 +106,8 @@ def _pairs(
     if task.outcome is None:
         return
     for name, value in task.outcome.values.items():
+        if name == MOST_ATOMS:  # is about the machine
+            continue
         yield name, value, outcome.values.get(name)
     for name, value in task.outcome.outputs.items():
         yield name, value, outcome.outputs.get(name)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from alflow.config.campaign import CampaignSettings
-from alflow.store.views import Progress
+from alflow.samplers.mixture import MixtureSettings
+from alflow.store.views import IterationProgress, Progress
+from alflow.store.yields import arm_yields
 
 FORCE_RMSE = "test_force_rmse_eV_per_A"
 """Name of the statistic of an iteration that holds the force RMSE on the test set [eV/Å]."""
@@ -60,6 +62,8 @@ def _survived(progress: Progress, settings: CampaignSettings) -> StopVerdict | N
     target = settings.stop.converged.survival_ps
     simulated = last.stats[SIMULATED_PS]
     all_finished = last.stats["n_finished"] == n_trajectories
+    if _arms_without_trajectory(last, settings):
+        return None  # nothing is known about where they would have gone
     is_long_enough = target is not None and simulated >= target
     if not all_finished or not (is_long_enough or last.n_selected == 0):
         return None
@@ -71,12 +75,28 @@ def _survived(progress: Progress, settings: CampaignSettings) -> StopVerdict | N
     )
 
 
-def _nothing_to_learn(
-    progress: Progress, _settings: CampaignSettings
-) -> StopVerdict | None:
+def _arms_without_trajectory(
+    last: IterationProgress, settings: CampaignSettings
+) -> list[str]:
+    """Arms of a mixture whose tasks have all failed in an iteration."""
+    if not isinstance(settings.sample, MixtureSettings):
+        return []
+    ran = {one.arm for one in arm_yields(last.number, last.stats) if one.n_trajectories}
+    return sorted(settings.sample.arms.keys() - ran)
+
+
+def _nothing_to_learn(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
     last = progress.iterations[-1]
     if last.number == 0 or last.n_selected > 0:
         return None
+    failed = _arms_without_trajectory(last, settings)
+    if failed:
+        return StopVerdict(
+            "failed",
+            f"no frame of iteration {last.number} could be chosen for a label, and every "
+            f"sample task of {', '.join(failed)} failed; see: "
+            f"alflow ls tasks --kind sample --state failed",
+        )
     return StopVerdict(
         "failed",
         f"no frame of iteration {last.number} could be chosen for a label: of "

@@ -68,16 +68,19 @@ class _Bench:
     def __init__(self, files: CampaignFiles) -> None:
         self.files = files
         self.wall_s: dict[str, float] = {}
+        self._n_tasks = 0
         self._executor = InlineExecutor(files)
 
     def run(self, spec: TaskSpec) -> tuple[AttemptRef, Outcome]:
-        attempt = AttemptRef(len(self.wall_s) + 1, 1, "try", spec.kind)
+        self._n_tasks += 1
+        attempt = AttemptRef(self._n_tasks, 1, "try", spec.kind)
         began = time.perf_counter()
         self.files.write_spec(attempt.task_id, spec)
         self._executor.submit(attempt)
         self._executor.wait(0.0)
         outcome = self.files.read_result(attempt)
-        self.wall_s[spec.kind] = time.perf_counter() - began
+        took_s = time.perf_counter() - began
+        self.wall_s[spec.kind] = self.wall_s.get(spec.kind, 0.0) + took_s
         if outcome is None or outcome.failure is not None:
             failure = outcome.failure if outcome is not None else None
             why = failure.message if failure is not None else "it left no result"
@@ -126,5 +129,11 @@ def _train(
 def _sample(
     bench: _Bench, settings: CampaignSettings, weights: str
 ) -> tuple[SourcedTrajectory, ...]:
-    attempt, _ = bench.run(publish.sample_tasks(settings, 1, 0, weights)[0].spec)
-    return tuple(unpack_trajectories(bench.files.read_output(attempt, "trajectories")))
+    """One sample task, or one of each arm of a mixture."""
+    specs = [task.spec for task in publish.sample_tasks(settings, 1, 0, weights)]
+    found: list[SourcedTrajectory] = []
+    for spec in {spec.settings.get("arm"): spec for spec in reversed(specs)}.values():
+        attempt, _ = bench.run(spec)
+        content = bench.files.read_output(attempt, "trajectories")
+        found += unpack_trajectories(content)
+    return tuple(found)

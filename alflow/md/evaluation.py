@@ -1,6 +1,9 @@
 """Evaluation of replicas, in parts where a batch does not fit into memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 
@@ -12,6 +15,47 @@ OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
 """What says that a batch is too large."""
 
 
+@dataclass(slots=True)
+class Room:
+    """How much fits into memory, as far as it is known.
+
+    Attributes:
+        most_atoms: Largest number of atoms to evaluate together, though never less than one
+            replica; None while all have fitted.
+    """
+
+    most_atoms: int | None = None
+
+
+_ROOM: ContextVar[Room | None] = ContextVar("room", default=None)
+
+
+@contextmanager
+def remembered(most_atoms: int | None) -> Iterator[Room]:
+    """Let all evaluators that are made inside begin with what is known, and share what they find.
+
+    The task that runs a sampler knows what earlier tasks found out; the sampler between the two is
+    a plug-in, which need not know that memory is limited.
+
+    Args:
+        most_atoms: What an earlier task on such a device found to fit; None if all did.
+    """
+    room = Room(most_atoms)
+    token = _ROOM.set(room)
+    try:
+        yield room
+    finally:
+        _ROOM.reset(token)
+
+
+def device_name(device: torch.device) -> str:
+    """What devices of a kind, with as much memory, are called."""
+    if device.type != "cuda":
+        return device.type
+    found = torch.cuda.get_device_properties(device)
+    return f"{found.name}, {found.total_memory >> 20} MiB"
+
+
 class Evaluator:
     """Asks a potential about replicas, as many at once as fit.
 
@@ -19,13 +63,13 @@ class Evaluator:
     later batches are not tried larger than what fitted.
 
     Attributes:
-        n_together: Largest number of replicas in one evaluation; None while all have fitted.
+        room: How much fits.
     """
 
     def __init__(self, potential: Potential) -> None:
-        """Keep the potential."""
+        """Keep the potential; begin with the room that `remembered` tells, if it does."""
         self._potential = potential
-        self.n_together: int | None = None
+        self.room = _ROOM.get() or Room()
 
     def evaluate(self, state: State, pairs: VerletList, forces: Forces) -> Evaluation:
         """Energies of all members and the forces asked for.
@@ -34,30 +78,46 @@ class Evaluator:
             MemoryError: If not even one replica fits; `torch.cuda.OutOfMemoryError` on a GPU.
         """
         while True:
-            n_together = min(self.n_together or state.n_systems, state.n_systems)
+            ranges = _ranges(state.sizes, self.room.most_atoms)
+            parts: list[Evaluation] = []
             try:
-                return self._in_parts(state, pairs, forces, n_together)
+                for systems in ranges:
+                    parts.append(self._part(state, pairs, systems, forces))  # noqa: PERF401
             except OUT_OF_MEMORY:
-                if n_together <= 1:
+                failed = ranges[len(parts)]
+                if len(failed) <= 1:
                     raise
+            else:
+                return parts[0] if len(parts) == 1 else joined(parts)
             # here, and not above, where the exception would still hold on to what was computed
-            self.n_together = (n_together + 1) // 2
+            parts.clear()
+            self.room.most_atoms = sum(state.sizes[k] for k in failed) // 2
             if self._potential.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _in_parts(
-        self, state: State, pairs: VerletList, forces: Forces, n_together: int
+    def _part(
+        self, state: State, pairs: VerletList, systems: range, forces: Forces
     ) -> Evaluation:
         dtype = self._potential.dtype
-        if n_together >= state.n_systems:
+        if len(systems) == state.n_systems:
             return self._potential.evaluate(state.batch(dtype), pairs.pairs, forces=forces)
-        parts = []
-        for first in range(0, state.n_systems, n_together):
-            systems = range(first, min(first + n_together, state.n_systems))
-            batch = state.keep(systems).batch(dtype)
-            found = pairs.pairs_of(systems, state)
-            parts.append(self._potential.evaluate(batch, found, forces=forces))
-        return joined(parts)
+        batch = state.keep(systems).batch(dtype)
+        return self._potential.evaluate(
+            batch, pairs.pairs_of(systems, state), forces=forces
+        )
+
+
+def _ranges(sizes: Sequence[int], most_atoms: int | None) -> list[range]:
+    """Replicas that follow one another, together no more atoms than given unless it is one."""
+    if most_atoms is None or sum(sizes) <= most_atoms:
+        return [range(len(sizes))]
+    ranges, first, n_atoms = [], 0, 0
+    for system, size in enumerate(sizes):
+        if system > first and n_atoms + size > most_atoms:
+            ranges.append(range(first, system))
+            first, n_atoms = system, 0
+        n_atoms += size
+    return [*ranges, range(first, len(sizes))]
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:

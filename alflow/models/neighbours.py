@@ -119,7 +119,9 @@ def _pairs_of_system(
     positions: Float[np.ndarray, "atoms 3"],
     cell: Float[np.ndarray, "3 3"],
     periodic: Bool[np.ndarray, "3"],
-) -> Found:
+) -> tuple[
+    Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Int[np.ndarray, "pairs 3"]
+]:
     if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
     box = _completed(cell, periodic)

@@ -17,6 +17,7 @@ from alflow.report.samples import (
     SurvivalCurve,
     Timeline,
 )
+from alflow.store.yields import ArmYield
 
 
 class Standing(StrEnum):
@@ -256,6 +257,7 @@ class CampaignReport:
         calibration: New labels of each iteration against the generation that chose them.
         parity: First and last validated generation on the test set.
         survival: Curve of each generation that sampled.
+        arms: What each arm of a mixture did in each iteration, oldest first.
         label_failures: Failed labels by kind, most frequent first.
         attempts_failed: Failed attempts, newest first; the latest few.
         n_attempts_failed: Number of all failed attempts.
@@ -273,6 +275,7 @@ class CampaignReport:
     calibration: tuple[CalibrationSample, ...] = ()
     parity: tuple[Parity, ...] = ()
     survival: tuple[SurvivalCurve, ...] = ()
+    arms: tuple[ArmYield, ...] = ()
     label_failures: tuple[LabelFailures, ...] = ()
     attempts_failed: tuple[FailedAttempt, ...] = ()
     n_attempts_failed: int = 0

@@ -260,7 +260,18 @@ def _sampling(report: CampaignReport) -> Section:
         tables.survival(curves),
     )
     reasons = Panel("Why trajectories ended", table=tables.stop_reasons(report.sampled))
-    return replace(section, panels=(curve, reasons))
+    return replace(section, panels=(curve, reasons, *_arms(report)))
+
+
+def _arms(report: CampaignReport) -> tuple[Panel, ...]:
+    if not report.arms:
+        return ()
+    caption = (
+        "Accepted: flagged frames that were chosen and labelled. An atom-step is a step of one "
+        "atom. Arms that bring in more for their cost get more of the next tasks."
+    )
+    title, table = wording.arms_title(report.arms), tables.arms(report.arms)
+    return (Panel(title, caption=caption, table=table, is_wide=True),)
 
 
 def _shown(items: Sequence[SurvivalCurve], limit: int = 6) -> tuple[SurvivalCurve, ...]:

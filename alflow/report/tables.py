@@ -23,6 +23,7 @@ from alflow.report.samples import (
     SurvivalCurve,
     Timeline,
 )
+from alflow.store.yields import MILLION, ArmYield
 
 MAX_ROWS = 60
 """Rows of a table; the store has all of them."""
@@ -31,6 +32,7 @@ STOP_REASONS = tuple(str(reason) for reason in StopReason)
 WORDS = frozenset(
     (
         *(
+            "arm",
             "attempt",
             "failure",
             "formula",
@@ -241,6 +243,24 @@ def stop_reasons(rows: Sequence[IterationRow]) -> Table:
     ]
     columns = ("iteration", "trajectories", "simulated, ps", *reasons)
     return _table("stop-reasons", columns, cells)
+
+
+def arms(rows: Sequence[ArmYield]) -> Table:
+    """What the arms of a mixture brought in, by iteration, last first."""
+    cells = [
+        (
+            f"i{row.iteration}",
+            row.arm,
+            *(grouped(int(n)) for n in (row.n_tasks, row.n_trajectories, row.n_flagged)),
+            grouped(int(row.n_accepted)),
+            significant(row.atom_steps / MILLION, 3),
+            significant(row.per_million, 3),
+        )
+        for row in sorted(rows, key=lambda row: (-row.iteration, row.arm))
+    ]
+    counts = ("tasks", "trajectories", "flagged", "accepted")
+    costs = ("million atom-steps", "accepted per million")
+    return _table("arms", ("iteration", "arm", *counts, *costs), cells)
 
 
 def decisions(rows: Sequence[IterationRow]) -> Table:

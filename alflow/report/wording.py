@@ -8,6 +8,7 @@ from alflow.report.estimates import rank_correlation
 from alflow.report.quantities import count, duration, grouped, milli, percent, significant
 from alflow.report.quantities import simulated as time_of
 from alflow.report.samples import CalibrationSample, SpreadSample, SurvivalCurve, Timeline
+from alflow.store.yields import ArmYield
 
 CALIBRATED = (0.5, 2.0)
 """Range of error over spread within which a spread counts as calibrated."""
@@ -277,6 +278,19 @@ def decisions_title(rows: Sequence[IterationRow]) -> str:
     selected = sum(row.decisions.get("selected", 0) for row in rows)
     total = sum(sum(row.decisions.values()) for row in rows)
     return f"{grouped(selected)} of {count(total, 'candidate')} were selected for a label"
+
+
+def arms_title(arms: Sequence[ArmYield]) -> str:
+    """Which arm of a mixture brought in most for its cost in the last iteration."""
+    last = [arm for arm in arms if arm.iteration == arms[-1].iteration and arm.atom_steps]
+    best = max(last, key=lambda arm: arm.per_million, default=None)
+    if best is None or not best.n_accepted:
+        return f"No arm brought in a frame in i{arms[-1].iteration}"
+    rate = significant(best.per_million, 3)
+    return (
+        f"In i{best.iteration} {best.arm} brought in most for its cost: "
+        f"{rate} accepted frames per million atom-steps"
+    )
 
 
 def failures_title(report: CampaignReport) -> str:

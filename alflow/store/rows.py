@@ -251,7 +251,7 @@ class TrajectoryRow:
         trajectory: What the sampler brought back.
         task_key: Key of the sample task that ran it.
         position: Its place among the trajectories of that task.
-        sampler: Name of the sampler.
+        sampler: Name of the sampler, with that of the arm where it is one of a mixture.
         source: Name of the builder that made its start.
     """
 

@@ -27,6 +27,7 @@ from alflow.store.schema import (
 )
 from alflow.store.store import Store
 from alflow.store.transaction import utc_now
+from alflow.store.yields import ArmYield, all_yields
 
 SAMPLE = "sample"
 """The kind of task that explores. The key of one is `PREFIX/NUMBER`, a prefix to a round."""
@@ -159,6 +160,7 @@ class Status:
         manager: Who runs it.
         events: The last events, newest first (JSON-like).
         troubles: What stands in its way: lost attempts, waits, quarantine, hosts, pools.
+        arms: What the arms of a mixture did in the last iteration that has ended.
     """
 
     campaign: str
@@ -173,6 +175,7 @@ class Status:
     manager: ManagerStatus
     events: Sequence[Mapping[str, Any]]
     troubles: Troubles = field(default_factory=Troubles)
+    arms: Sequence[ArmYield] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
@@ -212,6 +215,7 @@ def status(store: Store) -> Status:
                 totals[kind][state] += count
     with store.read() as connection:
         row = campaigns.load(connection)
+        yields = all_yields(connection)
         return Status(
             campaign=row.name,
             state=str(row.state),
@@ -225,6 +229,7 @@ def status(store: Store) -> Status:
             manager=_manager(connection),
             events=_events(connection),
             troubles=troubles(connection, utc_now()),
+            arms=[one for one in yields if one.iteration == yields[-1].iteration],
         )
 
 

@@ -9,7 +9,7 @@ from alflow.loop.campaign import check_unchanged, resume_campaign, run_campaign
 from alflow.loop.manager import Ending, Manager
 from alflow.loop.preview import preview, preview_stored
 from alflow.store import open_store
-from alflow.store.views import progress
+from alflow.store.views import progress, status
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
@@ -18,6 +18,12 @@ BOX = {
     "composition": {"Al": 1},
     "atoms": [8, 9],
     "density_g_per_cm3": [1.6, 2.4],
+}
+ARM = {
+    "replicas": 3,
+    "timestep_fs": 2.0,
+    "duration_ps": 0.05,
+    "temperature_K": {"start": [300, 900], "end": [300, 900]},
 }
 SETTINGS = {
     "name": "tiny",
@@ -31,16 +37,19 @@ SETTINGS = {
     "model": {"members": 2, "hidden": [8], "radial_cutoff_A": 4.0, "angular_cutoff_A": 3.5},
     "train": {"epochs": 2, "warm_epochs": 2, "minimum_steps": 0, "folds": 2},
     "sample": {
-        "replicas": 3,
-        "tasks": 2,
+        "kind": "mixture",
+        "tasks": 3,
         "rounds": 1,
-        "timestep_fs": 2.0,
-        "duration_ps": 0.05,
-        "temperature_K": {"start": [300, 900], "end": [300, 900]},
+        "arms": {"plain": {**ARM, "kind": "nemd"}, "drawn": {**ARM, "kind": "udd"}},
     },
-    "acquire": {"per_iteration": 4, "grace_fs": 0, "energy_spread_meV": 0.001},
+    "acquire": {
+        "per_iteration": 4,
+        "grace_fs": 0,
+        "energy_spread_meV": 0.001,
+        "rejected_factor": 1e9,
+    },
     "test": {"count": 2, "builders": [BOX]},
-    "loop": {"bootstrap": 5, "max_iterations": 1},
+    "loop": {"bootstrap": 5, "max_iterations": 2},
 }
 
 
@@ -59,6 +68,8 @@ def test_the_content_is_that_on_sqlite(settings, postgres_url, tmp_path, monkeyp
     with run_campaign(tmp_path / "sqlite" / "tiny.db", settings) as campaign:
         assert run(campaign) is Ending.DECIDED
         expected = campaign.store.content_digest()
+        arms = status(campaign.store).arms
+        assert [one.arm for one in arms] == ["drawn", "plain"]
 
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     here.mkdir()
@@ -86,6 +97,7 @@ def test_the_content_is_that_on_sqlite(settings, postgres_url, tmp_path, monkeyp
         assert run(campaign) is Ending.DECIDED
         assert progress(campaign.store).state == "finished"
         assert campaign.store.content_digest() == expected
+        assert status(campaign.store).arms == arms
     assert list(elsewhere.iterdir()) == []
 
 

@@ -1,13 +1,10 @@
 import numpy as np
-import pytest
 import torch
 
 from alflow.core.sampling import StopReason
 from alflow.core.structures import Structure
 from alflow.md.engine import Engine, Motion
-from alflow.md.evaluation import Evaluator
 from alflow.md.langevin import Bath
-from alflow.md.neighbours import VerletList
 from alflow.md.state import State
 from alflow.md.velocities import draw_noise, with_thermal_velocities
 
@@ -82,48 +79,3 @@ def test_replicas_that_join_go_on_as_if_they_had_been_there(potentials, crystal)
     assert torch.equal(joined.state.positions, together.state.positions)
     assert torch.equal(joined.evaluation.energies, together.evaluation.energies)
     assert torch.equal(joined.pairs.pairs.i, together.pairs.pairs.i)
-
-
-class Cramped:
-    """A potential that has no memory for more than so many systems at once."""
-
-    def __init__(self, potential, room, error):
-        self.potential, self.room, self.error = potential, room, error
-        self.asked = []
-
-    def __getattr__(self, name):
-        return getattr(self.potential, name)
-
-    def evaluate(self, batch, pairs, *, forces="mean"):
-        self.asked.append(batch.n_systems)
-        if batch.n_systems > self.room:
-            raise self.error("no room")
-        return self.potential.evaluate(batch, pairs, forces=forces)
-
-
-@pytest.mark.parametrize("error", [MemoryError, torch.cuda.OutOfMemoryError])
-@pytest.mark.parametrize("forces", ["none", "mean", "members"])
-def test_what_does_not_fit_is_halved_and_nothing_is_lost(
-    potentials, crystal, error, forces
-):
-    roomy = potentials.PairPotential((0.1, 0.12), (2.6, 2.6), 4.5)
-    cramped = Cramped(roomy, 2, error)
-    state = State.from_structures([crystal(1 + k % 2, seed=k) for k in range(7)])
-    pairs = VerletList(state, 4.5)
-    evaluator = Evaluator(cramped)
-    expected = Evaluator(roomy).evaluate(state, pairs, forces)
-    for asked in ([7, 4, 2, 2, 2, 1], [2, 2, 2, 1]):
-        cramped.asked.clear()
-        found = evaluator.evaluate(state, pairs, forces)
-        assert cramped.asked == asked
-        assert torch.equal(found.energies, expected.energies)
-        for name in ("forces", "member_forces"):
-            one, other = getattr(found, name), getattr(expected, name)
-            assert (one is None and other is None) or torch.equal(one, other)
-
-
-def test_one_replica_that_does_not_fit_is_an_error(potentials, crystal):
-    cramped = Cramped(potentials.PairPotential(), 0, MemoryError)
-    state = State.from_structures([crystal(1)] * 3)
-    with pytest.raises(MemoryError, match="no room"):
-        Evaluator(cramped).evaluate(state, VerletList(state, 6.0), "mean")

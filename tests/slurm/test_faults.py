@@ -196,7 +196,8 @@ def test_work_drains_into_the_next_block(bench):
         assert bench.drive(executor, attempts) == {}
         done += attempts
         jobs = {bench.files.claim_of(attempt).job for attempt in done}
-    assert [block.state for block in bench.blocks.ended()] == ["COMPLETED"]
+    # On a slow machine the second one may have left, too.
+    assert {block.state for block in bench.blocks.ended()} == {"COMPLETED"}
     block_end = float(bench.files.read_result(done[0]).values["ALFLOW_BLOCK_END"])
     assert 0 < block_end - time.time() < 120
 

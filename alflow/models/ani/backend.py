@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from alflow.models.compiled import is_switched_off, usable
+from alflow.models.threads import kernel_threads
 
 if TYPE_CHECKING:
     from alflow.models.ani.constants import AniConstants
@@ -20,4 +21,4 @@ def fused_descriptor(
         return None
     from alflow.models.ani.fused import FusedDescriptor
 
-    return FusedDescriptor(constants, n_elements)
+    return FusedDescriptor(constants, n_elements, kernel_threads())

@@ -28,6 +28,8 @@ FLAT_EXPONENT = 60.0
 NEGLIGIBLE = 5e-7
 """Angular functions below this share of their largest value are left out of derivatives, as are
 slopes: float32 resolves no less."""
+SPLIT = 32
+"""A system of this many atoms a thread, or more, is shared out among the threads."""
 LANES = 8
 """Members that one pass of the kernel for many serves."""
 
@@ -347,7 +349,7 @@ class FusedState:
             filler = gradient.new_zeros(lanes - count, *gradient.shape[1:])
             gradient = torch.cat([gradient, filler])
         W = gradient.contiguous().numpy().reshape(-1)
-        n_slots = len(self._bounds()) - 1
+        n_slots = len(self._shares)
         out = np.zeros((n_slots, 3 * n_atoms * lanes), np.float32)
         strain = np.zeros(6 * n_atoms * lanes if virial else 0, np.float32)
         kernel = kernels.pull_one if lanes == 1 else kernels.pull_eight
@@ -381,30 +383,49 @@ class FusedState:
             *out,
         )
 
-    def _bounds(self) -> list[int]:
-        """Where the atoms of each thread start, and the end."""
-        n_threads = max(1, min(self._n_threads, self._n_atoms // 8))
-        bounds = [self._n_atoms * n // n_threads for n in range(n_threads + 1)]
-        system = self._where[2]
-        firsts = np.flatnonzero(np.diff(system, prepend=-1))
-        if len(firsts) >= 2 * n_threads:
-            # Whole systems, so that their sums do not depend on what else is in the batch.
-            inner = firsts[np.searchsorted(firsts, bounds[1:-1])]
-            bounds = [0, *inner.tolist(), self._n_atoms]
-        return bounds
+    @functools.cached_property
+    def _shares(self) -> list[list[tuple[int, int]]]:
+        """Ranges of atoms for each thread.
+
+        Large systems are always split among all threads and small ones never, so that sums do
+        not depend on what else is in the batch.
+        """
+        if self._n_threads == 1:
+            return [[(0, self._n_atoms)]]
+        n = self._n_threads
+        ends = np.flatnonzero(np.diff(self._where[2], append=-1)) + 1
+        sizes = np.diff(ends, prepend=0)
+        is_large = sizes >= SPLIT * n
+        small = np.where(is_large, 0, sizes)
+        slots = (np.cumsum(small) - small) * n // max(1, int(small.sum()))
+        shares: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+        for end, size, large, slot in zip(ends, sizes, is_large, slots, strict=True):
+            first = int(end - size)
+            if large:
+                for k in range(n):
+                    chunk = (first + int(size) * k // n, first + int(size) * (k + 1) // n)
+                    shares[k].append(chunk)
+            elif shares[slot] and shares[slot][-1][1] == first:
+                shares[slot][-1] = (shares[slot][-1][0], int(end))
+            else:
+                shares[slot].append((first, int(end)))
+        return shares
 
     def _share(self, work: Callable[[int, int, int], None]) -> None:
-        """Call `work(slot, lo, hi)` for the atoms of each thread."""
-        bounds = self._bounds()
-        shares = list(zip(range(len(bounds)), bounds[:-1], bounds[1:], strict=False))
+        """Call `work(slot, lo, hi)` for the ranges of each thread."""
+
+        def do(slot: int) -> None:
+            for lo, hi in self._shares[slot]:
+                work(slot, lo, hi)
+
         waiting = []
-        if len(shares) > 1:
+        if len(self._shares) > 1:
             pool = _pool.get(self._n_threads)
             if pool is None:
                 pool = ThreadPoolExecutor(self._n_threads - 1)
                 _pool[self._n_threads] = pool
-            waiting = [pool.submit(work, *share) for share in shares[1:]]
-        work(*shares[0])
+            waiting = [pool.submit(do, slot) for slot in range(1, len(self._shares))]
+        do(0)
         for done in waiting:
             done.result()
 

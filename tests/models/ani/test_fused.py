@@ -217,6 +217,33 @@ def test_threads_share_the_atoms(constants, mixed_batch, mixed_pairs, aluminium,
             )
 
 
+@pytest.mark.parametrize("n_atoms", [20, 100])
+def test_with_threads_nothing_depends_on_the_company(n_atoms):
+    """Of a system that one thread does, and of one that is shared out."""
+    rng = np.random.default_rng(n_atoms)
+    sizes = (n_atoms, 7, 90, 31)
+    systems = [
+        Structure(
+            np.full(n, 13, np.uint8),
+            rng.uniform(0, 10, (n, 3)),
+            np.eye(3) * 10,
+            np.ones(3, bool),
+        )
+        for n in sizes
+    ]
+    found = []
+    for chosen in (systems, systems[:1]):
+        batch = Batch.from_structures(chosen)
+        species = torch.zeros(batch.n_atoms, dtype=torch.long)
+        descriptor = FusedDescriptor(ANI_AL, 1, 2)
+        state = descriptor.evaluate(batch, neighbour_pairs(batch, 7.0), species)
+        gradient = torch.cos(torch.arange(n_atoms * 96.0)).view(1, n_atoms, 96)
+        padded = torch.zeros(3, batch.n_atoms, 96)
+        padded[:, :n_atoms] = gradient
+        found.append(state.vjp(padded)[:, :n_atoms])
+    assert torch.equal(found[0], found[1])
+
+
 def test_a_list_is_sorted_once(constants, mixed_batch, mixed_pairs, monkeypatch):
     made = []
     group = kernels.group_pairs
