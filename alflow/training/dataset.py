@@ -278,18 +278,20 @@ class TrainingSet:
     def _describe(self, budget: float) -> Float[Tensor, "atoms features"]:
         features = []
         for chunk in self._chunks(list(range(len(self)))):
-            sizes = [self._jacobian_bytes(k) for k in chunk]
-            if self._kernels is not None and min(sizes) > budget:
-                features.append(self._kernels_features(chunk))
-                continue
-            for k, size, (rows, jacobian) in zip(
-                chunk, sizes, self._features_and_jacobians(chunk), strict=True
-            ):
-                features.append(rows)
-                if self.has_forces[k] and size <= budget:
-                    self._jacobians[k] = jacobian
+            batch, pairs = self._geometry(chunk)
+            features.append(self._descriptor.evaluate(batch, pairs).features)
+            kept = []
+            for k in chunk:
+                size = self._jacobian_bytes(k)
+                if size <= budget:
+                    kept.append(k)
                     budget -= size
-        return torch.cat(features)
+            if kept:
+                described = self._features_and_jacobians(kept)
+                self._jacobians.update(
+                    {k: jacobian for k, (_, jacobian) in zip(kept, described, strict=True)}
+                )
+        return torch.cat(features).to(self._dtype)
 
     def _jacobian_bytes(self, structure: int) -> float:
         """Size of the derivatives of a structure; infinite if nobody wants them."""
@@ -297,10 +299,6 @@ class TrainingSet:
             return math.inf
         n_atoms = int(self.n_atoms[structure])
         return 3.0 * n_atoms**2 * self._descriptor.n_features * self._dtype.itemsize
-
-    def _kernels_features(self, members: list[int]) -> Float[Tensor, "atoms features"]:
-        batch, pairs = self._geometry(members)
-        return self._descriptor.evaluate(batch, pairs).features.to(self._dtype)
 
     def _chunks(self, members: list[int]) -> list[list[int]]:
         """Split so that the derivatives of a chunk stay within `CHUNK_MB`."""
