@@ -4,6 +4,7 @@ The ANI descriptor has nothing to train, so it and its derivative with respect t
 are data. Forces of all members are then one matrix product per structure.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,11 +17,14 @@ from torch import Tensor
 from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.models.ani.descriptor import AniDescriptor
 from alflow.models.neighbours import neighbour_pairs
-from alflow.models.potential import Batch
+from alflow.models.potential import Batch, Pairs
+from alflow.training.geometry import ForceGradient, Geometry, kernels_of
 
 BYTES_PER_MB = 1_000_000
 CHUNK_MB = 64
 """Derivatives are computed for this much of their result at a time [MB]."""
+REACH_A = 0.2
+"""How much further neighbours are listed where atoms may be displaced [Å]."""
 STACKED_BYTES = 200_000
 """Derivatives up to this size are stacked over structures; larger ones are used where they
 lie, because copying them costs as much as multiplying them."""
@@ -33,13 +37,29 @@ class Block:
     Attributes:
         n_structures: Number of structures.
         n_atoms: Atoms of each.
+        has_forces: Whether their forces are wanted.
         jacobian: Derivative of the features of each with respect to its positions [1/Å],
-            (structures, atoms * features, 3 * atoms); None if no forces are wanted.
+            (structures, atoms * features, 3 * atoms); None if no forces are wanted, or they
+            are left to `Minibatch.loose`.
     """
 
     n_structures: int
     n_atoms: int
+    has_forces: bool
     jacobian: Float[Tensor, "structures rows columns"] | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Loose:
+    """Atoms of a minibatch whose derivatives are not in memory.
+
+    Attributes:
+        rows: Which of its atoms they are, ascending, (loose,).
+        geometry: Where they are, and how their forces are had.
+    """
+
+    rows: Int[Tensor, " loose"]
+    geometry: Geometry
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,6 +69,7 @@ class Minibatch:
     Attributes:
         structure_idx: Which ones they are, (structures,).
         blocks: Runs of structures of equal size, in order.
+        loose: Atoms of the blocks with forces, but without derivatives; None for none.
         features: Descriptors, (atoms, features).
         species_idx: Index of the element of each atom, (atoms,).
         n_atoms: Number of atoms of each structure, (structures,).
@@ -58,11 +79,43 @@ class Minibatch:
 
     structure_idx: Int[Tensor, " structures"]
     blocks: list[Block]
+    loose: Loose | None
     features: Float[Tensor, "atoms features"]
     species_idx: Int[Tensor, " atoms"]
     n_atoms: Float[Tensor, " structures"]
     energies: Float[Tensor, " structures"]
     forces: Float[Tensor, "atoms 3"]
+
+    def pull(
+        self, gradient: Float[Tensor, "members atoms features"]
+    ) -> Float[Tensor, "members atoms 3"]:
+        """Gradient of the energies in the positions, zero where no forces are wanted.
+
+        Differentiable in its argument: the descriptor has nothing to train.
+
+        Args:
+            gradient: Derivative of each member's energy in the features [eV],
+                (members, atoms, features).
+        """
+        if self.loose is not None and len(self.loose.rows) == gradient.shape[1]:
+            return self.loose.geometry.pull(gradient)
+        parts = []
+        sizes = [block.n_structures * block.n_atoms for block in self.blocks]
+        for block, slopes in zip(
+            self.blocks, torch.split(gradient, sizes, dim=1), strict=True
+        ):
+            if block.jacobian is None:
+                parts.append(slopes.new_zeros(*slopes.shape[:2], 3))
+                continue
+            # (structures, members, rows) x (structures, rows, 3n)
+            rows = slopes.reshape(len(slopes), block.n_structures, -1).transpose(0, 1)
+            pulled = torch.bmm(rows, block.jacobian).transpose(0, 1)
+            parts.append(pulled.reshape(*slopes.shape[:2], 3))
+        whole = torch.cat(parts, dim=1)
+        if self.loose is None:
+            return whole
+        own = self.loose.geometry.pull(gradient[:, self.loose.rows])
+        return whole.index_copy(1, self.loose.rows, own)
 
 
 class TrainingSet:
@@ -83,6 +136,7 @@ class TrainingSet:
         descriptor: AniDescriptor,
         dtype: torch.dtype,
         jacobian_budget_MB: float,
+        force_gradient: ForceGradient = "jvp",
     ) -> None:
         """Compute the descriptors.
 
@@ -91,9 +145,12 @@ class TrainingSet:
             descriptor: What describes them.
             dtype: Floating-point type of everything kept.
             jacobian_budget_MB: Memory for derivatives of descriptors [MB].
+            force_gradient: How forces depend on the parameters; only `jvp` uses the memory.
         """
         flat = self._data = Dataset.of(data)
         self._descriptor = descriptor
+        self._way = force_gradient
+        self._kernels = kernels_of(descriptor) if dtype == torch.float32 else None
         self._dtype = dtype
         self.n_atoms = torch.tensor(flat.n_atoms)
         self._starts = torch.cumsum(self.n_atoms, 0) - self.n_atoms
@@ -111,7 +168,8 @@ class TrainingSet:
         self._total = flat.energy
         self._energies = torch.zeros(len(flat), dtype=dtype)
         self._jacobians: dict[int, Float[Tensor, "rows columns"]] = {}
-        self.features = self._describe(jacobian_budget_MB * BYTES_PER_MB)
+        budget = jacobian_budget_MB * BYTES_PER_MB if force_gradient == "jvp" else 0.0
+        self.features = self._describe(budget)
 
     def __len__(self) -> int:
         """Number of structures."""
@@ -151,9 +209,11 @@ class TrainingSet:
         atoms = torch.arange(int(ends[-1])) + torch.repeat_interleave(
             self._starts[idx] - ends + sizes, sizes
         )
+        is_loose = [with_forces and self._is_loose(k) for k in wanted]
         return Minibatch(
             idx,
             self._blocks(wanted, with_forces=with_forces),
+            self._loose(wanted, torch.tensor(is_loose), sizes) if any(is_loose) else None,
             self.features[atoms],
             self.species_idx[atoms],
             sizes.to(self._dtype),
@@ -161,27 +221,51 @@ class TrainingSet:
             self._forces[atoms],
         )
 
-    def _sort_key(self, structure: int) -> tuple[int, bool, int]:
-        return int(self.n_atoms[structure]), bool(self.has_forces[structure]), structure
+    def _is_loose(self, structure: int) -> bool:
+        """Whether the derivatives of a structure are not in memory, and need not be."""
+        return (
+            bool(self.has_forces[structure])
+            and structure not in self._jacobians
+            and (self._way != "jvp" or self._kernels is not None)
+        )
+
+    def _sort_key(self, structure: int) -> tuple[int, bool, bool, int]:
+        n_atoms, has_forces = int(self.n_atoms[structure]), bool(self.has_forces[structure])
+        return n_atoms, has_forces, self._is_loose(structure), structure
 
     def _blocks(self, wanted: list[int], *, with_forces: bool) -> list[Block]:
         blocks = []
-        for (n_atoms, has_forces, _), group in groupby(wanted, self._block_key):
+        for (n_atoms, has_forces, is_loose), group in groupby(
+            wanted, lambda k: self._sort_key(k)[:3]
+        ):
             members = list(group)
-            if with_forces and has_forces:
+            if with_forces and has_forces and not is_loose:
                 blocks += self._force_blocks(members, n_atoms)
             else:
-                blocks.append(Block(len(members), n_atoms, None))
+                blocks.append(
+                    Block(len(members), n_atoms, with_forces and has_forces, None)
+                )
         return blocks
 
-    def _block_key(self, structure: int) -> tuple[int, bool, int]:
-        return (*self._sort_key(structure)[:2], 0)
+    def _loose(
+        self, wanted: list[int], is_loose: Tensor, sizes: Int[Tensor, " structures"]
+    ) -> Loose:
+        rows = torch.nonzero(torch.repeat_interleave(is_loose, sizes))[:, 0]
+        members = [k for k, loose in zip(wanted, is_loose.tolist(), strict=True) if loose]
+        batch, pairs = self._geometry(members)
+        return Loose(rows, Geometry(self._descriptor, batch, pairs, self._way))
+
+    def _geometry(self, members: list[int]) -> tuple[Batch, Pairs]:
+        structures = [self._data.structure(k) for k in members]
+        batch = Batch.from_structures(structures, dtype=torch.float64)
+        reach_A = self._descriptor.cutoff_A + (REACH_A if self._way != "jvp" else 0.0)
+        return batch, neighbour_pairs(batch, reach_A)
 
     def _force_blocks(self, members: list[int], n_atoms: int) -> list[Block]:
         jacobians = self._jacobians_of(members)
         if jacobians[0].nbytes <= STACKED_BYTES:
-            return [Block(len(members), n_atoms, torch.stack(jacobians))]
-        return [Block(1, n_atoms, jacobian[None]) for jacobian in jacobians]
+            return [Block(len(members), n_atoms, True, torch.stack(jacobians))]  # noqa: FBT003
+        return [Block(1, n_atoms, True, jacobian[None]) for jacobian in jacobians]  # noqa: FBT003
 
     def _jacobians_of(self, members: list[int]) -> list[Float[Tensor, "rows columns"]]:
         found = {k: self._jacobians[k] for k in members if k in self._jacobians}
@@ -194,14 +278,27 @@ class TrainingSet:
     def _describe(self, budget: float) -> Float[Tensor, "atoms features"]:
         features = []
         for chunk in self._chunks(list(range(len(self)))):
-            for k, (rows, jacobian) in zip(
-                chunk, self._features_and_jacobians(chunk), strict=True
-            ):
-                features.append(rows)
-                if self.has_forces[k] and jacobian.nbytes <= budget:
-                    self._jacobians[k] = jacobian
-                    budget -= jacobian.nbytes
-        return torch.cat(features)
+            batch, pairs = self._geometry(chunk)
+            features.append(self._descriptor.evaluate(batch, pairs).features)
+            kept = []
+            for k in chunk:
+                size = self._jacobian_bytes(k)
+                if size <= budget:
+                    kept.append(k)
+                    budget -= size
+            if kept:
+                described = self._features_and_jacobians(kept)
+                self._jacobians.update(
+                    {k: jacobian for k, (_, jacobian) in zip(kept, described, strict=True)}
+                )
+        return torch.cat(features).to(self._dtype)
+
+    def _jacobian_bytes(self, structure: int) -> float:
+        """Size of the derivatives of a structure; infinite if nobody wants them."""
+        if not self.has_forces[structure]:
+            return math.inf
+        n_atoms = int(self.n_atoms[structure])
+        return 3.0 * n_atoms**2 * self._descriptor.n_features * self._dtype.itemsize
 
     def _chunks(self, members: list[int]) -> list[list[int]]:
         """Split so that the derivatives of a chunk stay within `CHUNK_MB`."""
@@ -219,9 +316,7 @@ class TrainingSet:
     def _features_and_jacobians(
         self, members: list[int]
     ) -> list[tuple[Float[Tensor, "atoms features"], Float[Tensor, "rows columns"]]]:
-        structures = [self._data.structure(k) for k in members]
-        batch = Batch.from_structures(structures, dtype=torch.float64)
-        pairs = neighbour_pairs(batch, self._descriptor.cutoff_A)
+        batch, pairs = self._geometry(members)
         described = self._descriptor.features_and_jacobian(batch, pairs)
         return [(rows.to(self._dtype), j.to(self._dtype)) for rows, j in described]
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from alflow.core.seeds import generator
 from alflow.models.ani.network import StackedNetworks
-from alflow.training.dataset import TrainingSet
+from alflow.training.dataset import Minibatch, TrainingSet
+from alflow.training.differences import losses_by_differences
 from alflow.training.loss import Errors, Loss, member_errors
 from alflow.training.members import MemberStates
 from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
@@ -98,7 +99,7 @@ class EpochLoop:
             Members that diverged for good; empty if all is well.
         """
         for epoch in range(plan.epochs):
-            self._epoch(plan, epoch)
+            self.epoch(plan, epoch)
             progress(self.history[-1])
             diverged = self.states.rollbacks_in_a_row >= MAX_ROLLBACKS
             if bool(diverged.any()):
@@ -130,7 +131,13 @@ class EpochLoop:
             held.append(self._score(one, ~mask, self._weights[idx]))
         return trained, held
 
-    def _epoch(self, plan: Plan, epoch: int) -> None:
+    def epoch(self, plan: Plan, epoch: int) -> None:
+        """One pass over the data: steps, hold-out errors, rollbacks, learning rates, history.
+
+        Args:
+            plan: How long to train, and how fast.
+            epoch: Number of the epoch, 0 first.
+        """
         rate = self._rate(plan, epoch)
         rates = torch.where(self.states.active, self.states.factor * rate, 0.0)
         train_loss = self._train(plan, epoch, rates)
@@ -166,14 +173,25 @@ class EpochLoop:
             wanted = order[start : start + plan.batch_size]
             batch = self._data.minibatch(wanted, with_forces=with_forces)
             may_train = self._may_train[:, batch.structure_idx]
-            losses = self._loss.of_members(
-                member_errors(self.flat.networks, batch),
-                may_train,
-                self._weights[batch.structure_idx],
-            )
+            losses = self._losses(batch, may_train)
             self._adam.step(self.flat.gradient(losses.sum()), rates)
             total += losses.detach().to(torch.float64) * may_train.sum(1)
         return total / self._may_train.sum(1).clamp(min=1)
+
+    def _losses(
+        self, batch: Minibatch, may_train: Bool[Tensor, "members structures"]
+    ) -> Float[Tensor, " members"]:
+        """Loss of each member, with the right derivative in the parameters."""
+        weights = self._weights[batch.structure_idx]
+
+        def loss_of(errors: Errors) -> Float[Tensor, " members"]:
+            return self._loss.of_members(errors, may_train, weights)
+
+        networks = self.flat.networks
+        if self._settings.force_gradient == "finite_difference":
+            step_A = self._settings.finite_difference_step_A
+            return losses_by_differences(networks, batch, loss_of, step_A)
+        return loss_of(member_errors(networks, batch))
 
     @torch.no_grad()
     def _held_out_score(self, member: int) -> Score:

@@ -86,7 +86,11 @@ class StackedTrainer:
         ensemble, is_warm = self._starting_point(data, seed, initial)
         dtype = next(ensemble.networks.parameters()).dtype
         training_set = TrainingSet(
-            data, ensemble.descriptor, dtype, self._settings.jacobian_budget_MB
+            data,
+            ensemble.descriptor,
+            dtype,
+            self._settings.jacobian_budget_MB,
+            self._settings.force_gradient,
         )
         ensemble.self_energies = self_energies_for(ensemble, training_set)
         training_set.subtract(

@@ -31,24 +31,48 @@ class Errors:
 
 def member_errors(networks: StackedNetworks, batch: Minibatch) -> Errors:
     """Evaluate all members on a minibatch; differentiable in the parameters."""
-    if all(block.jacobian is None for block in batch.blocks):
-        atomic = networks(batch.features, batch.species_idx)
-        energies = _sum_atoms(atomic, batch)
+    if not any(block.has_forces for block in batch.blocks):
+        energies = sum_atoms(networks(batch.features, batch.species_idx), batch)
         return Errors(
             (energies - batch.energies) / batch.n_atoms,
             torch.zeros_like(energies),
             torch.zeros_like(batch.n_atoms),
         )
     atomic, gradient = networks.energies_and_gradient(batch.features, batch.species_idx)
-    squares, counts = _force_squares(gradient, batch)
+    return errors_of(atomic, batch.pull(gradient), batch)
+
+
+def errors_of(
+    atomic: Float[Tensor, "members atoms"],
+    pull: Float[Tensor, "members atoms 3"],
+    batch: Minibatch,
+) -> Errors:
+    """Errors of energies and of forces.
+
+    Args:
+        atomic: Atomic energies by each member [eV].
+        pull: Gradient of the energies in the positions [eV/Å], zero where no forces are wanted.
+        batch: What is right.
+    """
+    # Forces are minus the gradient.
+    squares = (pull + batch.forces).square().mean(2)
+    wanted = [
+        batch.n_atoms.new_full(
+            (block.n_structures,), 3.0 * block.has_forces * block.n_atoms
+        )
+        for block in batch.blocks
+    ]
     return Errors(
-        (_sum_atoms(atomic, batch) - batch.energies) / batch.n_atoms, squares, counts
+        (sum_atoms(atomic, batch) - batch.energies) / batch.n_atoms,
+        sum_atoms(squares, batch) / batch.n_atoms,
+        torch.cat(wanted),
     )
 
 
-def _sum_atoms(
+def sum_atoms(
     atomic: Float[Tensor, "members atoms"], batch: Minibatch
 ) -> Float[Tensor, "members structures"]:
+    """Sums over the atoms of each structure."""
     rows = [block.n_structures * block.n_atoms for block in batch.blocks]
     return torch.cat(
         [
@@ -59,32 +83,6 @@ def _sum_atoms(
         ],
         dim=1,
     )
-
-
-def _force_squares(
-    gradient: Float[Tensor, "members atoms features"], batch: Minibatch
-) -> tuple[Float[Tensor, "members structures"], Float[Tensor, " structures"]]:
-    rows = [block.n_structures * block.n_atoms for block in batch.blocks]
-    squares, counts = [], []
-    for block, slopes, wanted in zip(
-        batch.blocks,
-        torch.split(gradient, rows, dim=1),
-        torch.split(batch.forces, rows),
-        strict=True,
-    ):
-        n_members, n_structures = len(slopes), block.n_structures
-        counts.append(batch.n_atoms.new_zeros(n_structures))
-        if block.jacobian is None:
-            squares.append(slopes.new_zeros(n_members, n_structures))
-            continue
-        counts[-1] += 3 * block.n_atoms
-        # Forces are minus the derivative: (structures, members, rows) x (structures, rows, 3n).
-        by_structure = slopes.reshape(n_members, n_structures, -1).transpose(0, 1)
-        error = torch.bmm(by_structure, block.jacobian) + wanted.reshape(
-            n_structures, 1, -1
-        )
-        squares.append(error.square().mean(2).T)
-    return torch.cat(squares, dim=1), torch.cat(counts)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -64,6 +64,14 @@ class StackedSettings(Settings):
     generations that start from each other."""
     warm_start: bool = True
     """Whether to start from the parent generation's weights where there are any."""
+    force_gradient: Literal["jvp", "finite_difference", "autograd"] = "jvp"
+    """How the loss of forces is differentiated in the parameters: by products with the derivative
+    of the descriptor (exact, and fastest where the descriptor has nothing to train), by finite
+    differences of energies (Smith et al., arXiv 2006.05475), or by torch twice backwards (exact,
+    slow: to check the others)."""
+    finite_difference_step_A: float = Field(default=1e-3, gt=0, le=0.1)
+    """With `finite_difference`: how far the atom that moves most is moved [Å]; in float32 between
+    0.001 and 0.01 Å errors are smallest."""
     jacobian_budget_MB: float = Field(default=2048, ge=0)
     """Memory for descriptor derivatives [MB]. What does not fit is computed again in every
     epoch, which gives the same numbers more slowly."""

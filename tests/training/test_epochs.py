@@ -167,7 +167,7 @@ def test_held_out_labels_do_not_touch_the_weights(make_clusters, model) -> None:
         prepared = training_set(labels, model)
         loop = EpochLoop(StackedSettings(), prepared, networks(prepared), held_out)
         for epoch in range(5):
-            loop._epoch(Plan(5, 6, 1e-2, 3), epoch)
+            loop.epoch(Plan(5, 6, 1e-2, 3), epoch)
         values.append(loop.flat.values)
     assert torch.equal(values[0][0], values[1][0])
     assert not torch.equal(values[0][1], values[1][1])
@@ -182,15 +182,15 @@ def test_a_member_that_explodes_is_rolled_back_and_recovers(
     loop = EpochLoop(StackedSettings(), prepared, networks(prepared), held_out)
     plan = Plan(10, 6, 1e-2, 3)
     for epoch in range(3):
-        loop._epoch(plan, epoch)
+        loop.epoch(plan, epoch)
     good = loop.flat.values.clone()
     loop.flat.values[1, 5] = torch.nan
-    loop._epoch(plan, 3)
+    loop.epoch(plan, 3)
     assert torch.equal(loop.flat.values[1], good[1])
     assert not torch.equal(loop.flat.values[0], good[0])
     assert loop.states.factor.tolist() == [1.0, 0.5]
     assert loop.states.rollbacks.tolist() == [0, 1]
-    loop._epoch(plan, 4)
+    loop.epoch(plan, 4)
     assert loop.flat.values.isfinite().all()
     assert loop.states.rollbacks_in_a_row.tolist() == [0, 0]
     assert loop.states.best_epoch[1] != 3
@@ -231,7 +231,7 @@ def test_early_stopping_freezes_single_members(make_clusters, model) -> None:
     )
     loop.states.active[0] = False
     before = loop.flat.values.clone()
-    loop._epoch(Plan(5, 6, 1e-2, 0), 0)
+    loop.epoch(Plan(5, 6, 1e-2, 0), 0)
     assert torch.equal(loop.flat.values[0], before[0])
     assert not torch.equal(loop.flat.values[1], before[1])
     loop.run(Plan(3000, 6, 5e-2, 0), nothing)

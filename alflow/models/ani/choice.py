@@ -29,6 +29,7 @@ from alflow.models.potential import Batch, Pairs
 
 if TYPE_CHECKING:
     from alflow.models.ani.descriptor import Described
+    from alflow.models.ani.operators import DifferentiableAtoms
 
 KINDS = ("numba", "triton", "compile", "torch")
 """What there is to choose from."""
@@ -49,6 +50,17 @@ class FastDescriptor(Protocol):
         self, batch: Batch, pairs: Pairs, species: Int[Tensor, " atoms"]
     ) -> "Described":
         """Descriptor of each atom with what its derivative needs."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(FastDescriptor, Protocol):
+    """What also has products with the derivative in both directions, for training on forces."""
+
+    def differentiable(
+        self, batch: Batch, pairs: Pairs, species: Int[Tensor, " atoms"]
+    ) -> "DifferentiableAtoms":
+        """A batch whose products with the derivative differentiate into one another."""
         ...
 
 

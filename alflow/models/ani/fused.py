@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from torch import Tensor
 from alflow.models.ani import kernels
 from alflow.models.ani.constants import AniConstants
 from alflow.models.potential import Batch, Pairs
+
+if TYPE_CHECKING:
+    from alflow.models.ani.operators import DifferentiableAtoms
 
 FLAT_EXPONENT = 60.0
 """Factors of shells beyond exp(+-this) could overflow float32 before they cancel."""
@@ -258,6 +262,14 @@ class FusedDescriptor:
         sizes[kernels.S_LONGEST] = kernels.row_length(self._n_elements, grouped.most)
         layout = dataclasses.replace(self._layout, sizes=sizes)
         return FusedState(layout, where, self._n_threads)
+
+    def differentiable(
+        self, batch: Batch, pairs: Pairs, species: Int[Tensor, " atoms"]
+    ) -> "DifferentiableAtoms":
+        """A batch whose products with the derivative differentiate into one another."""
+        from alflow.models.ani.operators import DifferentiableAtoms
+
+        return DifferentiableAtoms(self, batch, pairs, species)
 
 
 def _flat(values: Tensor) -> Float[np.ndarray, " numbers"]:

@@ -170,14 +170,15 @@ class StackedNetworks(nn.Module):
 
     def forward(
         self,
-        features: Float[Tensor, "atoms features"],
+        features: Float[Tensor, "*members atoms features"],
         species_idx: Int[Tensor, " atoms"],
         order: ElementOrder | None = None,
     ) -> Float[Tensor, "members atoms"]:
         """Atomic energies by each member [eV], without self energies.
 
         Args:
-            features: Descriptor of each atom, (atoms, features).
+            features: Descriptor of each atom, (atoms, features), or of each atom for each member,
+                (members, atoms, features).
             species_idx: Which element each atom is, (atoms,).
             order: Of `species_idx`, if it is known already.
         """
@@ -214,9 +215,9 @@ class StackedNetworks(nn.Module):
     ) -> tuple[Tensor, list[tuple[int, Tensor]]]:
         """Where each atom finds its result, and features of the atoms of each element."""
         if self.n_elements == 1:
-            return torch.arange(len(features), device=features.device), [(0, features)]
+            return torch.arange(len(species_idx), device=features.device), [(0, features)]
         order = order or ElementOrder.of(species_idx, self.n_elements)
-        parts = torch.split(features[order.order], order.counts)
+        parts = torch.split(features[..., order.order, :], order.counts, dim=-2)
         return order.place, list(enumerate(parts))
 
     def _element_energies(
