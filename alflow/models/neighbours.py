@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 from vesin import NeighborList
 
 from alflow.models.compiled import is_switched_off, usable
@@ -16,6 +15,7 @@ MODULES, SOURCES = ("alflow.models.pair_search",), ("pair_search.py",)
 Found = tuple[
     Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Float[np.ndarray, "pairs 3"]
 ]
+_NONE: Found = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)))
 
 
 def neighbour_pairs(batch: Batch, cutoff_A: float) -> Pairs:
@@ -35,7 +35,10 @@ def neighbour_pairs(batch: Batch, cutoff_A: float) -> Pairs:
     first = np.concatenate([[0], np.cumsum(batch.atoms_per_system.cpu().numpy())])
     is_compiled = not is_switched_off() and usable("of neighbour lists", MODULES, SOURCES)
     find = _compiled_pairs if is_compiled else _library_pairs
-    i, j, shifts = find(positions, cells, pbc, first, cutoff_A)
+    # What is not finite is not searched, and spoils no other system.
+    is_finite = batch.is_finite.cpu().numpy()
+    cells = np.where(is_finite[:, None, None], cells, np.eye(3))
+    i, j, shifts = find(positions, cells, pbc, first, is_finite, cutoff_A)
     device = batch.positions.device
     return Pairs(
         torch.from_numpy(i).to(device),
@@ -44,18 +47,12 @@ def neighbour_pairs(batch: Batch, cutoff_A: float) -> Pairs:
     )
 
 
-def finite_systems(batch: Batch) -> Bool[Tensor, " systems"]:
-    """Which systems have finite coordinates throughout, (systems,)."""
-    finite = batch.cells.isfinite().flatten(1).all(1)
-    broken = batch.system_idx[~batch.positions.isfinite().all(1)]
-    return finite.index_fill(0, broken, value=False)
-
-
 def _compiled_pairs(
     positions: Float[np.ndarray, "atoms 3"],
     cells: Float[np.ndarray, "systems 3 3"],
     pbc: Bool[np.ndarray, "systems 3"],
     first: Int[np.ndarray, " ends"],
+    is_finite: Bool[np.ndarray, " systems"],
     cutoff_A: float,
 ) -> Found:
     """Pairs by our own search: ten times faster for the small systems that sampling has."""
@@ -64,8 +61,6 @@ def _compiled_pairs(
     boxes = cells.copy()
     for system in np.flatnonzero(~pbc.all(1)):
         boxes[system] = _completed(cells[system], pbc[system])
-    is_finite = np.isfinite(boxes).all((1, 2)) & _all_finite(positions, first)
-    boxes[~is_finite] = np.eye(3)
     _check_cells(boxes, pbc, cutoff_A)
     inverses = np.linalg.inv(boxes)
     found: Found = search(positions, boxes, inverses, pbc, first, is_finite, cutoff_A)
@@ -94,41 +89,21 @@ def _library_pairs(
     cells: Float[np.ndarray, "systems 3 3"],
     pbc: Bool[np.ndarray, "systems 3"],
     first: Int[np.ndarray, " ends"],
+    is_finite: Bool[np.ndarray, " systems"],
     cutoff_A: float,
 ) -> Found:
     """Pairs by vesin."""
     search = NeighborList(cutoff=cutoff_A, full_list=True, n_threads=1)
-    parts = []
-    for cell, periodic, start, end in zip(cells, pbc, first[:-1], first[1:], strict=True):
-        i, j, shifts = _pairs_of_system(search, positions[start:end], cell, periodic)
-        parts.append((i + start, j + start, shifts))
+    parts: list[Found] = [_NONE]
+    for system in np.flatnonzero(is_finite):
+        start, end = first[system : system + 2]
+        box = _completed(cells[system], pbc[system])
+        i, j, shifts = search.compute(positions[start:end], box, pbc[system], "ijS")
+        i, j = i.astype(np.int64) + start, j.astype(np.int64) + start
+        parts.append((i, j, shifts.astype(np.float64)))
     i, j, shifts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = _order(i, j, shifts)
-    return i[order], j[order], shifts[order].astype(np.float64)
-
-
-def _all_finite(
-    positions: Float[np.ndarray, "atoms 3"], first: Int[np.ndarray, " ends"]
-) -> Bool[np.ndarray, " systems"]:
-    """Which systems have finite positions throughout."""
-    n_broken = np.cumsum(np.concatenate([[0], ~np.isfinite(positions).all(1)]))
-    n_before: np.ndarray = n_broken[first]
-    return np.asarray(np.diff(n_before) == 0)
-
-
-def _pairs_of_system(
-    search: NeighborList,
-    positions: Float[np.ndarray, "atoms 3"],
-    cell: Float[np.ndarray, "3 3"],
-    periodic: Bool[np.ndarray, "3"],
-) -> tuple[
-    Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Int[np.ndarray, "pairs 3"]
-]:
-    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-    box = _completed(cell, periodic)
-    i, j, shifts = search.compute(positions, box, periodic, "ijS")
-    return i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
+    order = _order(i, j, shifts.astype(np.int64))
+    return i[order], j[order], shifts[order]
 
 
 def _completed(
