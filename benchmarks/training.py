@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -179,11 +178,20 @@ def report_memory(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     data = structures(options.structures)
     Ours(data[:BATCH], options.memory).epoch()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    before = _peak_MB()
     ours = Ours(data, options.memory)
     ours.epoch()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(json.dumps({"MB": peak - before, "n_cached": ours.n_cached}))
+    print(json.dumps({"MB": _peak_MB() - before, "n_cached": ours.n_cached}))
+
+
+def _peak_MB() -> float:
+    """Largest resident size of this process so far; `getrusage` would tell its parent's."""
+    (line,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    ]
+    return float(line.split()[1]) * 1024 / 1e6
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
