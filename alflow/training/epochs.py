@@ -1,6 +1,6 @@
 """The epochs of training: minibatches, hold-outs, schedules, rollbacks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,7 @@ class EpochLoop:
         data: TrainingSet,
         networks: StackedNetworks,
         held_out: Bool[np.ndarray, "members structures"],
+        frozen_layers: Collection[int] = (),
     ) -> None:
         """Prepare; nothing is trained yet.
 
@@ -80,6 +81,7 @@ class EpochLoop:
             data: Descriptors and targets.
             networks: Where to start; they are copied.
             held_out: Structures that each member must not see, (members, structures).
+            frozen_layers: Layers that stay as they are, 0 first.
         """
         self._settings = settings
         self._data = data
@@ -87,7 +89,7 @@ class EpochLoop:
         self._held = [np.flatnonzero(row).tolist() for row in held_out]
         self._loss = Loss(settings.energy_weight, settings.force_weight)
         self._weights = _frame_weights(data, settings.frame_force_scale_eV_per_A)
-        self.flat = FlatNetworks(networks)
+        self.flat = FlatNetworks(networks, frozen_layers)
         self._adam = StackedAdam(self.flat, settings.gradient_clip)
         self.states = MemberStates(self.flat.values)
         self.history: list[dict[str, float]] = []

@@ -36,8 +36,9 @@ class FitResult:
 
     Attributes:
         weights: Bytes of a safetensors file with all members.
-        members: For each member: seed, epochs, best_epoch, n_train, n_holdout, rollbacks and
-            train and hold-out RMSE [eV/atom, eV/Å]. What was not compared is left out.
+        members: For each member: seed, epochs, best_epoch, n_parameters (trained ones), n_train,
+            n_holdout, rollbacks and train and hold-out RMSE [eV/atom, eV/Å]. What was not
+            compared is left out.
         epochs: For each epoch: epoch, train_loss, learning_rate, active_members, rollbacks and
             hold-out RMSE [meV/atom, meV/Å].
     """
@@ -104,7 +105,8 @@ class StackedTrainer:
             self._settings.folds,
             self._settings.split_seed,
         )
-        loop = EpochLoop(self._settings, training_set, ensemble.networks, held_out)
+        frozen = self._frozen(ensemble) if is_warm else ()
+        loop = EpochLoop(self._settings, training_set, ensemble.networks, held_out, frozen)
         diverged = loop.run(self._plan(training_set, seed, is_warm=is_warm), progress)
         if diverged:
             return _diverged(diverged, loop)
@@ -124,6 +126,19 @@ class StackedTrainer:
         _check_parent(parent, self._model.create(parent.descriptor.elements, seed))
         parent.descriptor.species(torch.tensor(elements))
         return parent, True
+
+    def _frozen(self, ensemble: AniEnsemble) -> tuple[int, ...]:
+        layers, n_layers = self._settings.frozen_layers, ensemble.networks.n_layers
+        unknown = [layer for layer in layers if layer >= n_layers]
+        if unknown or len(set(layers)) == n_layers:
+            raise SettingsError(
+                f"train.frozen_layers is {list(layers)}, but the networks have the layers "
+                f"{', '.join(map(str, range(n_layers)))}"
+                + ("" if unknown else ": nothing is left to train"),
+                consequence="Nothing was trained.",
+                next_step="name some of them; 0 and 2 are what ANI-1ccx froze",
+            )
+        return layers
 
     def _plan(self, data: TrainingSet, seed: int, *, is_warm: bool) -> Plan:
         settings = self._settings
@@ -244,6 +259,7 @@ def _members(
                 "seed": child_seed(seed, "member", m),
                 "epochs": int(states.last_epoch[m]) + 1,
                 "best_epoch": int(states.best_epoch[m]),
+                "n_parameters": loop.flat.n_trainable,
                 "n_train": int((~mask).sum()),
                 "n_holdout": int(mask.sum()),
                 "rollbacks": int(states.rollbacks[m]),

@@ -1,6 +1,7 @@
 """Adam over the stacked parameters of all members, each with its own learning rate."""
 
 import math
+from collections.abc import Collection
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,20 +19,40 @@ class FlatNetworks:
     Attributes:
         values: All parameters, (members, parameters).
         networks: The networks on top of `values`.
+        is_frozen: Which parameters of a member never change, (parameters,).
     """
 
-    def __init__(self, networks: StackedNetworks) -> None:
-        """Copy the parameters of networks."""
+    def __init__(
+        self, networks: StackedNetworks, frozen_layers: Collection[int] = ()
+    ) -> None:
+        """Copy the parameters of networks.
+
+        Args:
+            networks: Where to start.
+            frozen_layers: Layers, 0 first, whose gradient is zero, weights and biases.
+        """
         tensors = [parameter.detach() for parameter in networks.parameters()]
         self._shapes = [tensor.shape[1:] for tensor in tensors]
         self._template = networks
         self.values = torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
         self.networks = self._over(self.values)
+        # Weights of all layers of the first element, of the second, ..., then biases likewise.
+        frozen = [
+            place % networks.n_layers in frozen_layers for place in range(len(tensors))
+        ]
+        widths = [tensor[0].numel() for tensor in tensors]
+        self.is_frozen = torch.tensor(frozen).repeat_interleave(torch.tensor(widths))
+
+    @property
+    def n_trainable(self) -> int:
+        """Number of parameters of a member that training changes."""
+        return int((~self.is_frozen).sum())
 
     def gradient(self, loss: Float[Tensor, ""]) -> Float[Tensor, "members parameters"]:
-        """Derivative of a loss in all parameters, (members, parameters)."""
+        """Derivative of a loss in all parameters, zero for frozen ones."""
         parts = torch.autograd.grad(loss, list(self.networks.parameters()))
-        return torch.cat([part.flatten(1) for part in parts], dim=1)
+        whole = torch.cat([part.flatten(1) for part in parts], dim=1)
+        return whole.masked_fill_(self.is_frozen, 0.0)
 
     def member(self, member: int) -> StackedNetworks:
         """One member alone, on the same memory."""

@@ -1,6 +1,6 @@
 """Settings of the stacked trainer."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -72,6 +72,10 @@ class StackedSettings(Settings):
     finite_difference_step_A: float = Field(default=1e-3, gt=0, le=0.1)
     """With `finite_difference`: how far the atom that moves most is moved [Å]; in float32 between
     0.001 and 0.01 Å errors are smallest."""
+    frozen_layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Layers of the networks, 0 first, that training from the parent's weights leaves as they are.
+    ANI-1ccx kept 0 and 2 of its four layers when it went from DFT to coupled cluster (Smith et al.,
+    Nat. Commun. 10, 2903 (2019)). Training from random weights ignores it."""
     jacobian_budget_MB: float = Field(default=2048, ge=0)
     """Memory for descriptor derivatives [MB]. What does not fit is computed again in every
     epoch, which gives the same numbers more slowly."""

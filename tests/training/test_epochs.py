@@ -301,3 +301,12 @@ def test_energies_near_minus_ten_thousand_keep_their_digits(make_clusters, model
         item: LabelledStructure = make_clusters(4)[idx]
         own = sum(SELF_ENERGIES[int(z == 8)] for z in item.structure.numbers)
         assert float(batch.energies[k]) == pytest.approx(item.label.energy - own, abs=1e-6)
+
+
+def test_the_transfer_to_ani_1ccx_trains_66132_parameters() -> None:
+    hidden = ((160, 128, 96), (144, 112, 96), (128, 112, 96), (128, 112, 96))
+    shapes = [shape for widths in hidden for shape in itertools.pairwise((384, *widths, 1))]
+    weights = [torch.zeros(1, *shape) for shape in shapes]
+    biases = [torch.zeros(1, shape[1]) for shape in shapes]
+    start = StackedNetworks(weights, biases, 4, "celu")
+    assert FlatNetworks(start, (0, 2)).n_trainable == 66_132

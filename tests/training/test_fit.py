@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from alflow.core.batches import pack_dataset
 from alflow.core.canonical import canonical_json, sha256_hex
@@ -139,6 +140,37 @@ def test_a_warm_start_follows_a_shift_of_the_energies(
         initial=learned.weights,
     )
     assert energy_rmse(warm.weights, shifted) < 0.1
+
+
+def test_frozen_layers_stay_as_they_are(learned, make_clusters, model) -> None:
+    larger = model.model_copy(update={"hidden": (16, 12)})
+    data = make_clusters(30, seed=3)
+    settings = StackedSettings(warm_epochs=3, minimum_steps=0, frozen_layers=(0, 2))
+    result = fitted(settings, larger, data, initial=learned.weights)
+    before, after = (
+        AniEnsemble.from_bytes(weights).networks
+        for weights in (learned.weights, result.weights)
+    )
+    for old, new in ((before.weights, after.weights), (before.biases, after.biases)):
+        same = [torch.equal(a, b) for a, b in zip(old, new, strict=True)]
+        assert same == [True, False, True] * 2
+    assert result.members[0]["n_parameters"] == 2 * (16 * 12 + 12)
+
+
+@pytest.mark.parametrize("layers", [(0, 1, 2), (3,)])
+def test_impossible_frozen_layers_are_refused(
+    learned, make_clusters, model, layers
+) -> None:
+    larger = model.model_copy(update={"hidden": (16, 12)})
+    settings = StackedSettings(warm_epochs=1, minimum_steps=0, frozen_layers=layers)
+    with pytest.raises(SettingsError, match=r"frozen_layers .* have the layers 0, 1, 2"):
+        fitted(settings, larger, make_clusters(12), initial=learned.weights)
+
+
+def test_from_random_weights_nothing_is_frozen(make_clusters, model) -> None:
+    data = make_clusters(12)
+    frozen = QUICK.model_copy(update={"frozen_layers": (0,)})
+    assert fitted(frozen, model, data).weights == fitted(QUICK, model, data).weights
 
 
 def test_energies_alone_are_enough(make_clusters, model) -> None:
