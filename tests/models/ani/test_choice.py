@@ -105,7 +105,8 @@ def test_the_check_finds_a_wrong_derivative(monkeypatch):
 
 COMPILED = """
 import functools, torch
-from alflow.models.ani import choice, compiled
+from alflow.models.ani import choice
+from alflow.models.ani import torch_compiled as compiled
 from alflow.models.ani.constants import ANI_1X
 
 # What a compiler makes of it takes minutes and is not what is tested.
