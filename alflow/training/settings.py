@@ -75,7 +75,7 @@ class StackedSettings(Settings):
     frozen_layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Layers of the networks, 0 first, that training from the parent's weights leaves as they are.
     ANI-1ccx kept 0 and 2 of its four layers when it went from DFT to coupled cluster (Smith et al.,
-    Nat. Commun. 10, 2903 (2019)). Training from random weights ignores it."""
+    Nature Communications 10, 2903 (2019)). Training from random weights ignores it."""
     jacobian_budget_MB: float = Field(default=2048, ge=0)
     """Memory for descriptor derivatives [MB]. What does not fit is computed again in every
     epoch, which gives the same numbers more slowly."""
