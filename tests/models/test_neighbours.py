@@ -90,6 +90,10 @@ def test_a_system_that_is_not_finite_has_no_pairs_and_spoils_no_other(mixed_stru
     others = intact.i >= mixed_structures[0].n_atoms
     assert torch.equal(pairs.i, intact.i[others])
     assert torch.equal(pairs.j, intact.j[others])
+    assert broken.is_finite.tolist() == [False] + [True] * (len(mixed_structures) - 1)
+    cells = batch.cells.clone()
+    cells[3, 0, 0] = torch.inf
+    assert not dataclasses.replace(batch, cells=cells).is_finite[3]
 
 
 def test_an_isolated_atom_has_no_pairs():
