@@ -1,13 +1,15 @@
 """Adam over the stacked parameters of all members, each with its own learning rate."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from alflow.models.ani.network import StackedNetworks
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class FlatNetworks:
@@ -35,7 +37,7 @@ class FlatNetworks:
         self._shapes = [tensor.shape[1:] for tensor in tensors]
         self._template = networks
         self.values = torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
-        self.networks = self._over(self.values)
+        self.networks = self.over(self.values)
         # Weights of all layers of the first element, of the second, ..., then biases likewise.
         frozen = [
             place % networks.n_layers in frozen_layers for place in range(len(tensors))
@@ -56,7 +58,7 @@ class FlatNetworks:
 
     def member(self, member: int) -> StackedNetworks:
         """One member alone, on the same memory."""
-        return self._over(self.values[member : member + 1])
+        return self.over(self.values[member : member + 1])
 
     def write_to(self, networks: StackedNetworks) -> None:
         """Copy the parameters into networks of the same shapes."""
@@ -75,7 +77,8 @@ class FlatNetworks:
             )
         ]
 
-    def _over(self, matrix: Float[Tensor, "members parameters"]) -> StackedNetworks:
+    def over(self, matrix: Float[Tensor, "members parameters"]) -> StackedNetworks:
+        """Networks of the same shape on top of other parameters, of any number of members."""
         # parameters() walks the weights of all elements and layers first, then the biases.
         tensors = self._views(matrix)
         half = len(tensors) // 2
@@ -135,6 +138,31 @@ class StackedAdam:
         """Clear what is remembered of some members, after their parameters were rolled back."""
         for member in torch.nonzero(members)[:, 0].tolist():
             self._adam.state.pop(self._rows[member], None)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is remembered, by name, for a checkpoint; zero of members without a memory."""
+        states = [self._adam.state.get(row, {}) for row in self._rows]
+        return {
+            "adam_step": torch.stack([torch.as_tensor(s.get("step", 0.0)) for s in states]),
+            **{
+                f"adam_{name}": torch.stack(
+                    [
+                        s.get(name, torch.zeros_like(r))
+                        for s, r in zip(states, self._rows, strict=True)
+                    ]
+                )
+                for name in _MOMENTS
+            },
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        for member, row in enumerate(self._rows):
+            step = tensors["adam_step"][member].clone()
+            moments = {name: tensors[f"adam_{name}"][member].clone() for name in _MOMENTS}
+            self._adam.state.pop(row, None)
+            if step > 0:
+                self._adam.state[row] = {"step": step, **moments}
 
 
 def cosine(start: float, stop: float, epoch: int, epochs: int) -> float:
