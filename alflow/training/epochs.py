@@ -17,8 +17,6 @@ from alflow.training.members import MemberStates
 from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
 from alflow.training.settings import StackedSettings
 
-MAX_ROLLBACKS = 6
-"""A member rolled back this often in a row has diverged for good."""
 EVALUATION_BATCH = 64
 """Structures evaluated at a time outside of training."""
 
@@ -95,21 +93,43 @@ class EpochLoop:
         self.history: list[dict[str, float]] = []
 
     def run(self, plan: Plan, progress: Progress) -> list[int]:
-        """Train, then restore the best weights of each member.
+        """Train from where it stands, then restore the best weights of each member.
+
+        Args:
+            plan: How long to train, and how fast.
+            progress: Called with the metrics of each epoch when it has ended.
 
         Returns:
-            Members that diverged for good; empty if all is well.
+            Members that diverged for good, whose weights mean nothing; empty if all is well.
         """
-        for epoch in range(plan.epochs):
-            self.epoch(plan, epoch)
+        while len(self.history) < plan.epochs and bool(self.states.active.any()):
+            self.epoch(plan, len(self.history))
             progress(self.history[-1])
-            diverged = self.states.rollbacks_in_a_row >= MAX_ROLLBACKS
-            if bool(diverged.any()):
-                return torch.nonzero(diverged)[:, 0].tolist()
-            if not bool(self.states.active.any()):
-                break
         self.flat.values.copy_(self.states.best_values)
-        return []
+        has_failed = self.states.diverged | (self.states.best_epoch < 0)
+        return torch.nonzero(has_failed)[:, 0].tolist()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next epoch depends on but `history`, by name."""
+        return {
+            "values": self.flat.values,
+            **self._adam.tensors(),
+            **self.states.tensors(),
+        }
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]
+    ) -> None:
+        """Go back to where a loop over the same data stood.
+
+        Args:
+            tensors: Its `tensors()`.
+            history: Its `history`.
+        """
+        self.flat.values.copy_(tensors["values"])
+        self._adam.restore(tensors)
+        self.states.restore(tensors)
+        self.history = list(history)
 
     def scores(self) -> tuple[list[Score], list[Score]]:
         """Errors of each member on what it trained on, and on what it held out."""
@@ -233,9 +253,10 @@ class EpochLoop:
         rates: Float[Tensor, " members"],
     ) -> None:
         active = rates > 0
+        losses = train_loss[~self.states.diverged]
         metrics = {
             "epoch": float(epoch),
-            "train_loss": float(train_loss.mean()),
+            "train_loss": float(losses.mean()),
             "holdout_energy_rmse_meV_per_atom": 1e3 * _rms([s.energy_rmse for s in held]),
             "holdout_force_rmse_meV_per_A": 1e3 * _rms([s.force_rmse for s in held]),
             "learning_rate": float(rates[active].mean()),

@@ -1,7 +1,7 @@
 """Adam over the stacked parameters of all members, each with its own learning rate."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,7 +40,7 @@ class FlatNetworks:
         self._shapes = [tensor.shape[1:] for tensor in tensors]
         self._template = networks
         self.values = torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
-        self.networks = self._over(self.values)
+        self.networks = self.over(self.values)
         # Weights of all layers of the first element, of the second, ..., then biases likewise.
         frozen = [
             place % networks.n_layers in frozen_layers for place in range(len(tensors))
@@ -68,7 +68,7 @@ class FlatNetworks:
 
     def member(self, member: int) -> StackedNetworks:
         """One member alone, on the same memory."""
-        return self._over(self.values[member : member + 1])
+        return self.over(self.values[member : member + 1])
 
     def write_to(self, networks: StackedNetworks) -> None:
         """Copy the parameters into networks of the same shapes."""
@@ -87,7 +87,8 @@ class FlatNetworks:
             )
         ]
 
-    def _over(self, matrix: Float[Tensor, "members parameters"]) -> StackedNetworks:
+    def over(self, matrix: Float[Tensor, "members parameters"]) -> StackedNetworks:
+        """Networks of the same shape on top of other parameters, of any number of members."""
         # parameters() walks the weights of all elements and layers first, then the biases.
         networks = StackedNetworks(
             *self.views(matrix), self._template.n_elements, self._template.activation
@@ -163,6 +164,19 @@ class StackedAdam:
         self.mean[members] = 0.0
         self.square[members] = 0.0
         self.steps[members] = 0.0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is remembered, by name, for a checkpoint."""
+        return {
+            "adam_mean": self.mean,
+            "adam_square": self.square,
+            "adam_steps": self.steps,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
 
 
 def cosine(start: float, stop: float, epoch: int, epochs: int) -> float:
