@@ -18,6 +18,7 @@ from alflow.cli import (
     importing,
     init,
     inspection,
+    models,
     plugins,
     probe,
     quarantine,
@@ -91,7 +92,7 @@ app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
 for _theme in (task, stop, status, inspection, report):
     _theme.register(app)
-for _theme in (importing, export, quarantine, db, sql):
+for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)
 for _theme in (plugins, explain, chaos):
     _theme.register(app)
