@@ -228,8 +228,16 @@ def _known(store: "Store", number: int) -> dict[str, Any]:
             {key: value for key, value in member.items() if value is not None}
             for member in found["members"]
         ],
-        "lineage": ancestors(store, number),
+        "lineage": [*ancestors(store, number), *_first_weights(found["architecture"])],
     }
+
+
+def _first_weights(architecture: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The file that generation 0 was trained from, as the end of a lineage."""
+    pretrained = architecture.get("pretrained")
+    if not pretrained:
+        return []
+    return [{"file": Path(pretrained["file"]).name, "weights": pretrained["sha256"]}]
 
 
 def generation_number(text: str) -> int:

@@ -2,14 +2,19 @@
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from alflow.core.errors import SettingsError
 
 LENGTH = struct.Struct("<Q")
 """A safetensors file starts with the length of its JSON header in this form."""
 METADATA = "__metadata__"
+ALIGNMENT = 8
+_NAMES = {"float32": "F32", "float64": "F64"}
 _NOT_OURS = (
     struct.error,
     ValueError,
@@ -66,6 +71,33 @@ def read_header(content: bytes) -> dict[str, str]:
         raise SettingsError(
             f"these weights are not a safetensors file of alflow: {error}"
         ) from error
+
+
+def write_plain(tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes:
+    """Bytes of a safetensors file, from arrays; equal content gives equal bytes.
+
+    Args:
+        tensors: Arrays of float32 or float64, by name.
+        header: What else there is to say, as strings.
+    """
+    places: dict[str, Any] = {METADATA: dict(header)}
+    end = 0
+    for name in sorted(tensors):
+        begin, end = end, end + tensors[name].nbytes
+        places[name] = {
+            "dtype": _NAMES[str(tensors[name].dtype)],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [begin, end],
+        }
+    text = header_text(places)
+    return b"".join([text, *(tensors[name].tobytes() for name in sorted(tensors))])
+
+
+def header_text(places: Mapping[str, Any]) -> bytes:
+    """The beginning of a safetensors file: the same for the same content, in aligned length."""
+    text = json.dumps(places, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    return LENGTH.pack(len(text)) + text
 
 
 def _header(content: bytes) -> dict[str, Any]:

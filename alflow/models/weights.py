@@ -8,9 +8,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from alflow.core.errors import SettingsError
-from alflow.models.headers import LENGTH
-
-ALIGNMENT = 8
+from alflow.models.headers import LENGTH, header_text
 
 
 def write_weights(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
@@ -27,11 +25,7 @@ def write_weights(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> b
     )
     (length,) = LENGTH.unpack_from(content)
     end = LENGTH.size + length
-    text = json.dumps(
-        json.loads(content[LENGTH.size : end]), sort_keys=True, separators=(",", ":")
-    ).encode()
-    text += b" " * (-len(text) % ALIGNMENT)
-    return LENGTH.pack(len(text)) + text + content[end:]
+    return header_text(json.loads(content[LENGTH.size : end])) + content[end:]
 
 
 def read_tensors(content: bytes) -> dict[str, Tensor]:
