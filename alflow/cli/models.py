@@ -198,7 +198,7 @@ def _weights(
     source: str | None, generation: str | None, db_option: str | None
 ) -> tuple[bytes, str, dict[str, Any]]:
     """Weights that are meant, their name, and what a campaign knows about them."""
-    if source is not None and generation is None and _is_number(source):
+    if source is not None and generation is None and is_generation(source):
         source, generation = None, source
     if source is not None and _is_weights_file(Path(source)):
         if generation is not None:
@@ -255,7 +255,8 @@ def generation_number(text: str) -> int:
     return int(match[1])
 
 
-def _is_number(text: str) -> bool:
+def is_generation(text: str) -> bool:
+    """Whether a word names a generation, and not a file that is there."""
     return _GENERATION.fullmatch(text) is not None and not Path(text).exists()
 
 
