@@ -93,9 +93,9 @@ def structures(
             f"there are no labelled structures to export at level {name!r}",
             consequence="Nothing was written.",
         )
-    with _replacing(output) as draft:
+    with replacing(output) as draft:
         chosen.write(draft, frames)
-    _tell(output, f"{len(frames)} structures at level {name} as {chosen.name}")
+    tell_written(output, f"{len(frames)} structures at level {name} as {chosen.name}")
 
 
 @export_app.command()
@@ -112,12 +112,12 @@ def model(
 ) -> None:
     """Write the weights of an ensemble as a safetensors file and print its checksum."""
     with reading(db, db_option) as store:
-        number = _last_generation(store) if generation is None else generation
+        number = last_generation(store) if generation is None else generation
         weights = store.weights(number)
         target = output or Path(f"{store.campaign().name}-g{number}.safetensors")
-    with _replacing(target) as draft:
+    with replacing(target) as draft:
         draft.write_bytes(weights)
-    _tell(target, f"generation g{number}")
+    tell_written(target, f"generation g{number}")
 
 
 @export_app.command()
@@ -137,7 +137,12 @@ def metrics(
     emit_listing(Listing(columns, table), chosen_format(as_json=False, as_csv=True))
 
 
-def _last_generation(store: "Store") -> int:
+def last_generation(store: "Store") -> int:
+    """Number of the last trained generation.
+
+    Raises:
+        SettingsError: If none is trained.
+    """
     from alflow.store.views import status
 
     number = status(store).generation
@@ -149,7 +154,7 @@ def _last_generation(store: "Store") -> int:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """A file or folder beside the target that takes its place when it is whole."""
     # The suffix stays: some writers go by it.
     draft = target.with_name(f".part-{os.getpid()}-{target.name}")
@@ -186,5 +191,6 @@ def _refuse_foreign(target: Path) -> None:
         )  # fmt: skip
 
 
-def _tell(target: Path, what: str) -> None:
+def tell_written(target: Path, what: str) -> None:
+    """Print what was written where, with its checksum."""
     emit(f"{target}  {what}  sha256 {path_sha256(target)}")

@@ -88,7 +88,7 @@ def list_rows(
     if how is Format.CSV:
         values = [[row.get(key) for key in columns] for row in rows]
     else:
-        values = [[_brief(what, key, row.get(key)) for key in columns] for row in rows]
+        values = [[listed(what, key, row.get(key)) for key in columns] for row in rows]
     emit_listing(Listing(columns, values), how)
 
 
@@ -114,7 +114,7 @@ def show(
         emit_json(found)
         return
     what = str(found.pop("what"))
-    emit("\n".join([f"{what} {name}", *_tree(what, found, "  ")]))
+    emit("\n".join([f"{what} {name}", *tree(what, found, "  ")]))
 
 
 def told(what: str, key: str, value: Any) -> Any:
@@ -135,13 +135,13 @@ def told(what: str, key: str, value: Any) -> Any:
     return f"{prefix}{value}" if prefix and isinstance(value, int) else value
 
 
-def _brief(what: str, key: str, value: Any) -> Any:
+def listed(what: str, key: str, value: Any) -> Any:
     """A value in a table of many rows, where a digest is known by its first digits."""
     is_digest = key in _DIGESTS and isinstance(value, str)
     return value[:_SHORT_DIGEST] if is_digest else told(what, key, value)
 
 
-def _tree(what: str, node: Mapping[str, Any], indent: str) -> Iterator[str]:
+def tree(what: str, node: Mapping[str, Any], indent: str) -> Iterator[str]:
     """Lines of nested values, one level of indentation for each level of nesting."""
     node = {key: value for key, value in node.items() if value not in (None, [], {})}
     width = max(
@@ -152,11 +152,11 @@ def _tree(what: str, node: Mapping[str, Any], indent: str) -> Iterator[str]:
             yield f"{indent}{key:<{width}}  {cell(told(what, key, value))}"
         elif isinstance(value, Mapping):
             yield f"{indent}{key}"
-            yield from _tree(key, value, indent + "  ")
+            yield from tree(key, value, indent + "  ")
         else:
             yield f"{indent}{key}"
             for entry in value:
-                first, *rest = _tree(key, entry, indent + "    ")
+                first, *rest = tree(key, entry, indent + "    ")
                 yield f"{indent}  - {first.strip()}"
                 yield from rest
 

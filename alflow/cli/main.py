@@ -18,10 +18,12 @@ from alflow.cli import (
     importing,
     init,
     inspection,
+    models,
     plugins,
     probe,
     quarantine,
     report,
+    reproduce,
     run,
     sites,
     sql,
@@ -89,9 +91,9 @@ app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (task, stop, status, inspection, report):
+for _theme in (task, reproduce, stop, status, inspection, report):
     _theme.register(app)
-for _theme in (importing, export, quarantine, db, sql):
+for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)
 for _theme in (plugins, explain, chaos):
     _theme.register(app)

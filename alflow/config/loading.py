@@ -23,6 +23,7 @@ def load_campaign(path: Path | str) -> CampaignSettings:
             with line, column and what to write instead.
     """
     document = read_document(Path(path))
+    _anchor(document.data, Path(path).absolute().parent)
     settings, findings = _validate(document.data)
     findings = _merged(document.data, findings, _booleans_for_numbers(document.data))
     findings = _merged(document.data, findings, find_problems(document.data))
@@ -30,6 +31,13 @@ def load_campaign(path: Path | str) -> CampaignSettings:
     if problems or settings is None:
         raise CampaignFileError(document.file, problems)
     return settings
+
+
+def _anchor(data: dict[str, Any], folder: Path) -> None:
+    """Make the path of pretrained weights absolute: they lie beside the campaign file."""
+    model = data.get("model")
+    if isinstance(model, dict) and isinstance(named := model.get("pretrained"), str):
+        model["pretrained"] = str(folder / named)
 
 
 def _validate(data: Any) -> tuple[CampaignSettings | None, list[Finding]]:

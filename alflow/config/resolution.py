@@ -33,6 +33,8 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
         "refused",
         "changes the level of theory: old labels would be mixed with new",
     ),
+    ("model.pretrained.file", "allowed", "the same weights in another place"),
+    ("model.pretrained", "refused", "generation 0 was trained from other weights"),
     ("model", "refused", "the stored generations have another shape"),
     ("train", "allowed", _NEXT),
     ("sample", "allowed", _NEXT),

@@ -19,6 +19,7 @@ from alflow.core.errors import StoreError
 from alflow.core.urls import is_server, without_secrets
 from alflow.execution.files import CampaignFiles
 from alflow.labelers.level import level_identity
+from alflow.loop.pretrained import new_weights
 from alflow.store import CampaignState, Lease, Store, open_store
 from alflow.store.opening import is_blank
 from alflow.store.views import Progress, progress
@@ -79,7 +80,8 @@ def run_campaign(
     is_new = is_blank(database)
     with open_store(database, create=True) as store:
         if progress(store) == Progress.empty():
-            store.create_campaign(settings.name, resolved(settings), settings.seed)
+            weights = new_weights(settings)
+            store.create_campaign(settings.name, resolved(settings), settings.seed, weights)
             is_new = True
         changes = _allowed_changes(store, settings, without_secrets(database), file)
         with _held(store, settings, changes, database=database, is_new=is_new) as campaign:

@@ -12,6 +12,7 @@ from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
+from alflow.loop.pretrained import starting_weights
 from alflow.loop.statistics import iteration_statistics
 from alflow.store import (
     NewStructure,
@@ -25,6 +26,9 @@ from alflow.store import (
 from alflow.store.views import Progress
 from alflow.store.yields import n_accepted
 from alflow.tasks.trajectories import unpack_trajectories
+
+FINE_TUNE = "fine_tune"
+"""Relation of generation 0 to weights that the campaign begins from."""
 
 
 class Effects:
@@ -139,7 +143,7 @@ class Effects:
 
     def _train(self, action: Action, _view: Progress) -> None:
         iteration = action.iteration
-        initial = self._weights_blob(iteration - 1) if iteration else None
+        initial = self._weights_blob(iteration - 1) if iteration else self._pretrained()
         check = [self._calibration_task(iteration)] if iteration else []
 
         def tasks(snapshot: Snapshot) -> list[NewTask]:
@@ -154,7 +158,13 @@ class Effects:
             self._settings.model.model_dump(mode="json"),
             tasks,
             parent=iteration - 1 if iteration else None,
+            relation=FINE_TUNE if initial is not None and not iteration else None,
         )
+
+    def _pretrained(self) -> str | None:
+        """Weights that generation 0 starts from, where the campaign names some."""
+        weights = starting_weights(self._store, self._settings)
+        return None if weights is None else self._files.write_blob(weights)
 
     def _calibration_task(self, iteration: int) -> NewTask:
         """Check the generation that asked for the new labels against them."""

@@ -18,6 +18,7 @@ from alflow.core.canonical import path_sha256
 from alflow.core.errors import SettingsError, closest
 from alflow.labelers.level import level_identity
 from alflow.loop.campaign import check_unchanged
+from alflow.loop.pretrained import new_weights
 from alflow.store import (
     ImportResult,
     ImportSource,
@@ -166,7 +167,8 @@ def import_files(target: ImportTarget, files: Sequence[CheckedFile]) -> list[Imp
     settings = target_settings(target)
     with open_store(target.database, create=target.campaign is not None) as store:
         if store.campaign_or_none() is None:
-            store.create_campaign(settings.name, resolved(settings), settings.seed)
+            weights = new_weights(settings)
+            store.create_campaign(settings.name, resolved(settings), settings.seed, weights)
         with store.acquire_lease(f"{platform.node()} (pid {os.getpid()}, import)"):
             _register(store, target.level, settings)
             with store.read() as reader:

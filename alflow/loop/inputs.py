@@ -7,10 +7,12 @@ a campaign, and like every cache may be deleted at any time.
 
 from collections.abc import Callable
 
+from alflow.config.resolution import settings_from_resolved
 from alflow.core.batches import pack_dataset, pack_structures
 from alflow.core.canonical import sha256_hex
 from alflow.core.errors import AlflowError
 from alflow.execution.files import CampaignFiles
+from alflow.loop.pretrained import starting_weights
 from alflow.store import Split, Store, TaskRow
 
 
@@ -25,6 +27,7 @@ class Inputs:
         self._makers: dict[tuple[str, str], Callable[[TaskRow], bytes]] = {
             ("label", "structures"): self._structures,
             ("train", "dataset"): self._snapshot,
+            ("train", "initial"): self._initial,
             ("validate", "dataset"): self._dataset,
         }
 
@@ -54,6 +57,14 @@ class Inputs:
         return pack_dataset(
             self._store.dataset(Split.TRAIN, self._level, generation=task.iteration)
         )
+
+    def _initial(self, task: TaskRow) -> bytes:
+        """Weights of a generation; of the first one a part of those the campaign began from."""
+        sha = task.spec.inputs["initial"]
+        if task.iteration > 0:
+            return self._store.blob(sha)
+        settings = settings_from_resolved(self._store.campaign().config)
+        return starting_weights(self._store, settings) or self._store.blob(sha)
 
     def _dataset(self, task: TaskRow) -> bytes:
         if task.spec.settings["generation"] == task.iteration:

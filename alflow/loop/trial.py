@@ -16,6 +16,7 @@ from alflow.core.tasks import AttemptRef, Outcome, TaskSpec
 from alflow.execution.files import CampaignFiles
 from alflow.execution.inline import InlineExecutor
 from alflow.loop import publish
+from alflow.loop.pretrained import new_weights
 from alflow.tasks.label import result_of_item
 from alflow.tasks.trajectories import SourcedTrajectory, unpack_trajectories
 
@@ -120,7 +121,12 @@ def _train(
         if isinstance(label, Label)
     ]
     blob = bench.files.write_blob(pack_dataset(data))
-    attempt, outcome = bench.run(publish.train_task(settings, 0, blob, None).spec)
+    content = new_weights(settings)
+    initial = None
+    if content is not None:
+        part = settings.model.starting_weights(content, settings.system.elements)
+        initial = bench.files.write_blob(part)
+    attempt, outcome = bench.run(publish.train_task(settings, 0, blob, initial).spec)
     return outcome.values, bench.files.write_blob(
         bench.files.read_output(attempt, "weights")
     )

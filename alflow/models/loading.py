@@ -5,8 +5,8 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from alflow.core.errors import PluginError, SettingsError
+from alflow.models.headers import read_header
 from alflow.models.potential import Potential
-from alflow.models.weights import read_header
 from alflow.registry import find
 
 

@@ -1,7 +1,6 @@
 """Weights of potentials as safetensors bytes: tensors, and a header of strings."""
 
 import json
-import struct
 from collections.abc import Mapping
 
 from safetensors import SafetensorError
@@ -9,11 +8,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from alflow.core.errors import SettingsError
-
-LENGTH = struct.Struct("<Q")
-"""A safetensors file starts with the length of its JSON header in this form."""
-METADATA = "__metadata__"
-ALIGNMENT = 8
+from alflow.models.headers import LENGTH, header_text
 
 
 def write_weights(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
@@ -30,34 +25,7 @@ def write_weights(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> b
     )
     (length,) = LENGTH.unpack_from(content)
     end = LENGTH.size + length
-    text = json.dumps(
-        json.loads(content[LENGTH.size : end]), sort_keys=True, separators=(",", ":")
-    ).encode()
-    text += b" " * (-len(text) % ALIGNMENT)
-    return LENGTH.pack(len(text)) + text + content[end:]
-
-
-def read_header(content: bytes) -> dict[str, str]:
-    """Strings of the header, without a look at the tensors.
-
-    Raises:
-        SettingsError: If the bytes are not a safetensors file.
-    """
-    try:
-        (length,) = LENGTH.unpack_from(content)
-        values = json.loads(content[LENGTH.size : LENGTH.size + length])[METADATA]
-        return {str(name): str(value) for name, value in values.items()}
-    except (
-        struct.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
-        raise SettingsError(
-            f"these weights are not a safetensors file of alflow: {error}"
-        ) from error
+    return header_text(json.loads(content[LENGTH.size : end])) + content[end:]
 
 
 def read_tensors(content: bytes) -> dict[str, Tensor]:

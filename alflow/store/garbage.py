@@ -18,7 +18,7 @@ from alflow.core.errors import StoreError
 from alflow.core.tasks import TaskState
 from alflow.store import blobs
 from alflow.store.backup import FOLDER, PARTIAL
-from alflow.store.schema import attempt, blob, event, metadata, source_file, task
+from alflow.store.schema import attempt, blob, campaign, event, metadata, source_file, task
 from alflow.store.session import Session
 
 GRACE_S = 24 * 3600.0
@@ -147,8 +147,13 @@ def _references() -> Iterator[Column[str]]:
 
 
 def _is_mentioned(connection: Connection, sha: str) -> bool:
-    """Whether a task or an event speaks of a checksum; reads all of them, so it comes last."""
-    texts = (task.c.spec_json, task.c.outcome_json, event.c.data_json)
+    """Whether settings, a task or an event speak of a checksum; reads all, so it comes last."""
+    texts = (
+        campaign.c.config_json,
+        task.c.spec_json,
+        task.c.outcome_json,
+        event.c.data_json,
+    )
     return any(
         connection.scalar(select(func.count()).where(column.contains(sha)))
         for column in texts

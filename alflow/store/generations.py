@@ -52,6 +52,8 @@ class NewGeneration:
         lot: Name of the level of theory of its labels.
         arch: What the model is made of (JSON-like).
         parent: Number of the generation whose weights it starts from, or None.
+        relation: What it has from its parent or from other weights, as the schema names it; by
+            default `warm_start` with a parent and `fresh` without.
     """
 
     number: int
@@ -59,6 +61,7 @@ class NewGeneration:
     lot: str
     arch: Mapping[str, Any]
     parent: int | None = None
+    relation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def begin(tx: Transaction, new: NewGeneration, tasks: TasksOfSnapshot) -> bool:
         "snapshot_id": snapshot_id,
         "lot_id": level_id(tx.connection, new.lot),
         "parent_id": parent_id,
-        "relation": "fresh" if new.parent is None else "warm_start",
+        "relation": new.relation or ("fresh" if new.parent is None else "warm_start"),
         "arch_json": arch_json,
         "arch_sha": digest_of(dict(new.arch)),
         "state": EnsembleState.PLANNED,

@@ -6,10 +6,20 @@ from typing import Any
 from sqlalchemy import select
 
 from alflow.core.errors import StoreError
+from alflow.core.tasks import TaskState
 from alflow.store import frequent
 from alflow.store.codec import from_json_text
+from alflow.store.generations import TRAIN
 from alflow.store.rows import TaskRow
-from alflow.store.schema import attempt, environment, label, label_item, structure, task
+from alflow.store.schema import (
+    attempt,
+    ensemble,
+    environment,
+    label,
+    label_item,
+    structure,
+    task,
+)
 from alflow.store.store import Store
 from alflow.store.work import task_row
 
@@ -26,6 +36,31 @@ def task_of(store: Store, number: int) -> TaskRow:
     if row is None:
         raise StoreError(f"there is no task t-{number}")
     return task_row(row)
+
+
+def training_task(store: Store, generation: int) -> int:
+    """Number of the task that trained a generation.
+
+    Raises:
+        StoreError: If there is no such generation, or it is not trained.
+    """
+    query = (
+        select(task.c.id)
+        .join(ensemble, ensemble.c.id == task.c.ensemble_id)
+        .where(
+            ensemble.c.generation == generation,
+            ensemble.c.role == "committee",
+            task.c.kind == TRAIN,
+            task.c.state == TaskState.DONE,
+        )
+        .order_by(task.c.id.desc())
+        .limit(1)
+    )
+    with store.read() as connection:
+        number: int | None = connection.scalar(query)
+    if number is None:
+        raise StoreError(f"no task of this campaign has trained g{generation}")
+    return number
 
 
 def label_digests(store: Store, task_id: int) -> dict[str, str | None]:

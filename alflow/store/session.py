@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 
 from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
-from alflow.store import campaigns, counting
-from alflow.store.database import Database
+from alflow.store import blobs, campaigns, counting
+from alflow.store.database import Database, insert_new
 from alflow.store.lease import Lease, acquire
 from alflow.store.rows import CampaignRow, CampaignState, Glance, Severity, StopMode
+from alflow.store.schema import blob
 from alflow.store.transaction import Transaction, utc_now
 
 
@@ -80,10 +81,30 @@ class Session:
                 campaigns.stop_requested(connection), *counting.open_tasks(connection)
             )
 
-    def create_campaign(self, name: str, config: Mapping[str, Any], seed: int) -> int:
-        """Insert the campaign of this store and return its id; there may be only one."""
+    def create_campaign(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        seed: int,
+        weights: bytes | None = None,
+    ) -> int:
+        """Insert the campaign of this store and return its id; there may be only one.
+
+        Args:
+            name: Its name.
+            config: Its settings (JSON-like).
+            seed: Its seed.
+            weights: Weights that it begins from, which the settings name by their checksum.
+        """
+        files = [] if weights is None else [weights]
+        rows = [
+            blobs.prepare(self.database.path, one, "application/safetensors")
+            for one in files
+        ]
         with self.database.write() as connection:
             number = campaigns.create(connection, name, config, seed)
+            for row in rows:
+                connection.execute(insert_new(connection, blob), row)
             failpoint("store.create-campaign.before")
         failpoint("store.create-campaign.after")
         return number

@@ -319,7 +319,7 @@ class Store(Session):
         with self._write("record-selection") as tx:
             return selection.record(tx, place, trajectories, verdicts, tasks)
 
-    def begin_generation(
+    def begin_generation(  # noqa: PLR0913
         self,
         iteration: int,
         generation: int,
@@ -328,6 +328,7 @@ class Store(Session):
         tasks: TasksOfSnapshot,
         *,
         parent: int | None = None,
+        relation: str | None = None,
     ) -> bool:
         """Close a snapshot of all accepted labels and publish training on it.
 
@@ -338,11 +339,12 @@ class Store(Session):
             arch: What the model is made of (JSON-like).
             tasks: Its tasks, or a function from the closed snapshot to them.
             parent: Generation whose weights it starts from, if any.
+            relation: How it comes from other weights; by default `warm_start` or `fresh`.
 
         Returns:
             False if the generation exists already.
         """
-        new = generations.NewGeneration(generation, iteration, lot, arch, parent)
+        new = generations.NewGeneration(generation, iteration, lot, arch, parent, relation)
         with self._write("begin-generation") as tx:
             return generations.begin(tx, new, tasks)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from alflow.core.errors import SettingsError
 from alflow.core.protocols import TrainingContext
-from alflow.models.weights import read_header, read_tensors, write_weights
+from alflow.models.headers import read_header
+from alflow.models.weights import read_tensors, write_weights
 
 FORMAT = "1"
 

@@ -13,8 +13,9 @@ from alflow.core.errors import PluginError, SettingsError
 from alflow.md.bias import Bias, BiasedPotential
 from alflow.models import loading
 from alflow.models.ani.settings import AniSettings
+from alflow.models.headers import read_header
 from alflow.models.loading import best_device, load_potential
-from alflow.models.weights import read_header, read_tensors, write_weights
+from alflow.models.weights import read_tensors, write_weights
 
 
 def test_finds_the_family_by_name():

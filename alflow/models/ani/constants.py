@@ -121,6 +121,18 @@ ANI_1X = AniConstants(
 )
 """ANI-1x (J. Chem. Phys. 148, 241733)."""
 
+ANI_2X = AniConstants(
+    radial_cutoff_A=5.1,
+    angular_cutoff_A=3.5,
+    radial_eta=19.7,
+    radial_shifts=linear_shifts(0.8, 5.1, 16),
+    angular_eta=12.5,
+    zeta=14.1,
+    angular_shifts=linear_shifts(0.8, 3.5, 8),
+    angular_sections=sections(4),
+)
+"""ANI-2x (J. Chem. Theory Comput. 16, 4192)."""
+
 ANI_AL = AniConstants(
     radial_cutoff_A=7.0,
     angular_cutoff_A=5.0,

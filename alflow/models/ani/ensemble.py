@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from alflow.core.elements import SYMBOLS, atomic_number
+from alflow.core.errors import SettingsError
 from alflow.core.seeds import child_seed
 from alflow.models.ani.choice import SumsSystems
 from alflow.models.ani.descriptor import AniDescriptor, Described
@@ -254,15 +256,34 @@ def fresh_ensemble(
         settings: What to build.
         elements: Atomic numbers.
         seed: Member m depends on `child_seed(seed, "member", m)` and nothing else.
+
+    Raises:
+        SettingsError: If pretrained weights fix the shape and lack an element.
     """
-    dtype = torch.float32 if settings.dtype == "float32" else torch.float64
+    given = settings.pretrained
     known = tuple(sorted({int(z) for z in elements}))
+    if given is not None:
+        if strange := sorted({SYMBOLS[z] for z in known} - set(given.elements)):
+            raise SettingsError(
+                f"the pretrained weights do not know {', '.join(strange)}; "
+                f"they know {', '.join(given.elements)}"
+            )
+        # The order of the file, which is that of everything that was trained from it.
+        order = [atomic_number(symbol) for symbol in given.elements]
+        known = tuple(sorted(known, key=order.index))
+    precision = settings.dtype if given is None else given.dtype
+    dtype = torch.float32 if precision == "float32" else torch.float64
     descriptor = AniDescriptor(settings.constants(), known, dtype=dtype)
-    networks = StackedNetworks.initialise(
-        (descriptor.n_features, *settings.hidden),
-        len(known),
+    networks = StackedNetworks.initialise_each(
+        [
+            (
+                descriptor.n_features,
+                *(settings.hidden if given is None else given.hidden[SYMBOLS[z]]),
+            )
+            for z in known
+        ],
         [child_seed(seed, "member", member) for member in range(settings.members)],
-        activation=settings.activation,
+        activation=settings.activation if given is None else given.activation,
         dtype=dtype,
     )
     return AniEnsemble(descriptor, networks, {})

@@ -14,7 +14,8 @@ from alflow.core.elements import SYMBOLS, atomic_number
 from alflow.core.errors import SettingsError
 from alflow.models.ani.constants import AniConstants
 from alflow.models.ani.network import StackedNetworks
-from alflow.models.weights import read_header, read_tensors, write_weights
+from alflow.models.headers import read_header
+from alflow.models.weights import read_tensors, write_weights
 
 FAMILY = "ani"
 FORMAT_VERSION = 1

@@ -161,11 +161,34 @@ class StackedNetworks(nn.Module):
             activation: Name of the activation function.
             dtype: Floating-point type.
         """
-        shapes = list(itertools.pairwise([*widths, 1]))
+        return cls.initialise_each(
+            [widths] * n_elements, seeds, activation=activation, dtype=dtype
+        )
+
+    @classmethod
+    def initialise_each(
+        cls,
+        widths: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        *,
+        activation: str,
+        dtype: torch.dtype,
+    ) -> "StackedNetworks":
+        """Fresh networks that differ in width between elements; see `initialise`.
+
+        Args:
+            widths: For each element the number of features, then widths of the hidden layers.
+            seeds: Seed of each member; nothing else decides its weights.
+            activation: Name of the activation function.
+            dtype: Floating-point type.
+        """
         weights, biases = [], []
-        for element, (layer, (n_in, n_out)) in itertools.product(
-            range(n_elements), enumerate(shapes)
-        ):
+        places = [
+            (element, layer, n_in, n_out)
+            for element, own in enumerate(widths)
+            for layer, (n_in, n_out) in enumerate(itertools.pairwise([*own, 1]))
+        ]
+        for element, layer, n_in, n_out in places:
             scale = math.sqrt((1.0 if n_out == 1 else 2.0) / n_in)
             draws = [
                 generator(seed, "network", element, layer).standard_normal((n_in, n_out))
@@ -173,7 +196,7 @@ class StackedNetworks(nn.Module):
             ]
             weights.append(torch.tensor(np.stack(draws) * scale, dtype=dtype))
             biases.append(torch.zeros(len(seeds), n_out, dtype=dtype))
-        return cls(weights, biases, n_elements, activation)
+        return cls(weights, biases, len(widths), activation)
 
     def standardise(
         self,

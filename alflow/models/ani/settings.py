@@ -1,16 +1,31 @@
 """Settings of the model family `ani`. Imports no torch: `create` and `load` do."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
+from alflow.core.canonical import sha256_hex
+from alflow.core.errors import SettingsError
+from alflow.core.findings import Finding
 from alflow.models.ani.constants import (
     ANI_1X,
     ANI_AL,
     AniConstants,
     linear_shifts,
     sections,
+)
+from alflow.models.ani.pretrained import (
+    AniPretrained,
+    content_of,
+    part_of,
+    read_pretrained,
 )
 from alflow.registry import Settings
 
@@ -41,6 +56,8 @@ DESCRIPTOR_FIELDS = frozenset(
         "zeta",
     )
 )
+ARCHITECTURE_FIELDS = DESCRIPTOR_FIELDS | {"hidden", "activation", "dtype", "preset"}
+"""Fields that pretrained weights fix."""
 
 
 class AniSettings(Settings):
@@ -76,6 +93,54 @@ class AniSettings(Settings):
     """Exponent of the angular shells [1/Å²]; default 0.7 over the squared spacing."""
     zeta: float = Field(default=16.0, ge=1, le=1000)
     """Sharpness of the angular functions."""
+    pretrained: Annotated[
+        AniPretrained | None,
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]}),
+    ] = None
+    """File of weights that generation 0 starts from, as `alflow models import` and `export` write
+    them; relative to the campaign file. It fixes everything above but `members`, which may take
+    the first ones of it. Elements that the campaign does not use are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_weights(cls, values: Any) -> Any:
+        """Look into the file of weights, where one is named by its path."""
+        if not isinstance(values, Mapping) or not isinstance(
+            values.get("pretrained"), str | Path
+        ):
+            return values
+        try:
+            found = read_pretrained(str(values["pretrained"]))
+        except SettingsError as error:
+            hint = f" ({error.next_step})" if error.next_step else ""
+            raise ValueError(f"pretrained: {error.message}{hint}") from error
+        return {"members": found["members"], **values, "pretrained": found}
+
+    @model_validator(mode="after")
+    def _fits_weights(self) -> "AniSettings":
+        if self.pretrained is None:
+            return self
+        if fixed := sorted(ARCHITECTURE_FIELDS & self.model_fields_set):
+            raise ValueError(
+                f"pretrained: the file fixes {', '.join(fixed)}: leave them out"
+            )
+        if self.members > self.pretrained.members:
+            raise ValueError(
+                f"members: {self.members} are asked for, "
+                f"the pretrained weights have {self.pretrained.members}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_fixed(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """What can be validated again: without the fields that a preset or weights fix."""
+        values = handler(self)
+        fixed: frozenset[str] = frozenset()
+        if self.pretrained is not None:
+            fixed = ARCHITECTURE_FIELDS
+        elif self.preset != "smooth":
+            fixed = DESCRIPTOR_FIELDS
+        return {name: value for name, value in values.items() if name not in fixed}
 
     @model_validator(mode="after")
     def _is_descriptor(self) -> "AniSettings":
@@ -104,6 +169,8 @@ class AniSettings(Settings):
 
     def constants(self) -> AniConstants:
         """Constants of the descriptor."""
+        if self.pretrained is not None:
+            return self.pretrained.constants()
         if self.preset != "smooth":
             return PUBLISHED[self.preset]
         first = self.first_shift_A
@@ -119,6 +186,44 @@ class AniSettings(Settings):
             linear_shifts(first, self.angular_cutoff_A, self.angular_shifts),
             sections(self.angular_sections),
         )
+
+    def problems(self, elements: Sequence[str]) -> Iterator[Finding]:
+        """What is wrong with these settings in a campaign with these elements."""
+        known = () if self.pretrained is None else self.pretrained.elements
+        for symbol in elements:
+            if known and symbol not in known:
+                yield Finding(
+                    ("pretrained",),
+                    f"the weights do not know {symbol}; they know {', '.join(known)}",
+                    "take it out of system.elements, or start from random weights",
+                    "AL121",
+                )
+
+    def pretrained_bytes(self) -> bytes | None:
+        """Content of the file that generation 0 starts from, or None if there is none.
+
+        Raises:
+            SettingsError: If it cannot be read, or has changed since the settings were made.
+        """
+        if self.pretrained is None:
+            return None
+        content = content_of(Path(self.pretrained.file))
+        if sha256_hex(content) != self.pretrained.sha256:
+            raise SettingsError(
+                f"{self.pretrained.file} has changed since it was looked at",
+                consequence="Nothing was started.",
+                next_step="start again",
+            )
+        return content
+
+    def starting_weights(self, content: bytes, elements: Sequence[str]) -> bytes:
+        """What generation 0 starts from: the part of the file that a campaign needs.
+
+        Args:
+            content: Content of the file.
+            elements: Chemical symbols of the campaign.
+        """
+        return part_of(content, elements, self.members)
 
     def create(self, elements: Sequence[int], seed: int) -> "AniEnsemble":
         """A fresh ensemble, self energies zero.

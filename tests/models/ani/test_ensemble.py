@@ -11,9 +11,10 @@ from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure
 from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.settings import AniSettings
+from alflow.models.headers import read_header
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch, Potential
-from alflow.models.weights import read_header, read_tensors, write_weights
+from alflow.models.weights import read_tensors, write_weights
 
 SMALL = {
     "members": 3,
