@@ -34,11 +34,11 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
+import arguments
 import gpu
 import numpy as np
 import torch
@@ -425,11 +425,17 @@ def tell(found: dict[str, float]) -> None:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--atoms", type=int, default=500, help="0: leave aluminium out")
-    parser.add_argument("--molecules", type=int, default=32, help="0: leave them out")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--atoms", type=arguments.or_none, default=500, help="0: leave aluminium out"
+    )
+    parser.add_argument(
+        "--molecules", type=arguments.or_none, default=32, help="0: leave them out"
+    )
+    parser.add_argument("--rounds", type=arguments.count, default=7)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument(
+        "--json", type=arguments.result_file, help="where to write the numbers"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()

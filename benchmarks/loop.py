@@ -39,6 +39,8 @@ from typing import Any
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
+import arguments
+
 KIND = "benchmark-wait"
 WAIT_S = 2.0
 TARGETS = {
@@ -313,13 +315,21 @@ def ratios(found: dict[str, dict[str, float]]) -> dict[str, float]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--tasks", type=int, default=10_000, help="0: leave them out")
-    parser.add_argument("--labels", type=int, default=1000, help="0: leave them out")
-    parser.add_argument("--waits", type=int, default=240, help="0: leave them out")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--wait-workers", type=int, default=4)
+    parser.add_argument(
+        "--tasks", type=arguments.or_none, default=10_000, help="0: leave them out"
+    )
+    parser.add_argument(
+        "--labels", type=arguments.or_none, default=1000, help="0: leave them out"
+    )
+    parser.add_argument(
+        "--waits", type=arguments.or_none, default=240, help="0: leave them out"
+    )
+    parser.add_argument("--workers", type=arguments.count, default=2)
+    parser.add_argument("--wait-workers", type=arguments.count, default=4)
     parser.add_argument("--directory", type=Path, help="where to run; on a real disk")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument(
+        "--json", type=arguments.result_file, help="where to write the numbers"
+    )
     parser.add_argument("--profile", action="store_true", help="profile the manager")
     parser.add_argument("--campaign", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -33,13 +33,13 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
+import arguments
 import gpu
 import numpy as np
 import torch
@@ -518,14 +518,26 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument(
-        "--steps", type=int, default=60, help="of 16 replicas; 0: leave out"
+        "--steps",
+        type=arguments.or_none,
+        default=60,
+        help="of 16 replicas; 0: leave out",
     )
-    parser.add_argument("--ase-steps", type=int, default=20, help="of one replica")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--starts", type=int, default=512, help="for slots; 0: leave out")
-    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument(
+        "--ase-steps", type=arguments.count, default=20, help="of one replica"
+    )
+    parser.add_argument("--rounds", type=arguments.count, default=3)
+    parser.add_argument(
+        "--starts",
+        type=arguments.or_none,
+        default=512,
+        help="for slots; 0: leave out",
+    )
+    parser.add_argument("--slots", type=arguments.count, default=16)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument(
+        "--json", type=arguments.result_file, help="where to write the numbers"
+    )
     options = parser.parse_args()
     load = os.getloadavg()
     found: dict[str, float] = {}

@@ -32,6 +32,7 @@ from typing import Any
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
+import arguments
 import ase
 import ase.io
 import numpy as np
@@ -403,10 +404,16 @@ def tell(found: dict[str, dict[str, float]], named: dict[str, float]) -> None:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--structures", type=int, default=50_000)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="0: no status query")
-    parser.add_argument("--ase", type=int, default=2000, help="structures given to ASE")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument("--structures", type=arguments.count, default=50_000)
+    parser.add_argument(
+        "--rows", type=arguments.or_none, default=1_000_000, help="0: no status query"
+    )
+    parser.add_argument(
+        "--ase", type=arguments.count, default=2000, help="structures given to ASE"
+    )
+    parser.add_argument(
+        "--json", type=arguments.result_file, help="where to write the numbers"
+    )
     parser.add_argument("--db", help="an empty database: default is a new SQLite file")
     options = parser.parse_args()
     torch.set_num_threads(1)

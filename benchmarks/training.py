@@ -33,6 +33,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
+import arguments
 import numpy as np
 import torch
 
@@ -226,12 +227,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--structures", type=int, default=1000)
-    parser.add_argument("--torchani-steps", type=int, default=4, help="of 16 structures")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--structures", type=arguments.count, default=1000)
+    parser.add_argument(
+        "--torchani-steps", type=arguments.count, default=4, help="of 16 structures"
+    )
+    parser.add_argument("--rounds", type=arguments.count, default=3)
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--memory", type=float, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument(
+        "--json", type=arguments.result_file, help="where to write the numbers"
+    )
     options = parser.parse_args()
     if options.memory is not None:
         report_memory(options)

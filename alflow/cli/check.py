@@ -94,11 +94,23 @@ def look(
     """Everything that the table shows, worst news included."""
     findings = [Finding("settings", True, f"campaign {settings.name!r}, no problems")]
     findings += _plugins_and_programs(settings)
+    findings += _kernels()
     if site is not None:
         findings += _site(site)
     findings.append(_database(settings, db, file))
     findings.append(Finding("iteration 0", True, first_iteration(settings)))
     return findings
+
+
+def _kernels() -> list[Finding]:
+    """What the environment says about kernels, if it says anything."""
+    from alflow.models.compiled import SWITCH, chosen_kind
+
+    try:
+        chosen = chosen_kind()
+    except SettingsError as error:
+        return [Finding("kernels", False, f"{error.message}; {error.next_step}")]
+    return [Finding("kernels", True, f"{chosen}, by {SWITCH}")] if chosen else []
 
 
 def first_iteration(settings: CampaignSettings) -> str:

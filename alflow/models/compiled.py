@@ -13,7 +13,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from alflow.core.errors import SettingsError
+
 SWITCH = "ALFLOW_KERNELS"
+KINDS = ("numba", "triton", "compile", "torch")
+"""What there is to choose from."""
 
 
 @functools.cache
@@ -51,6 +55,21 @@ def warm_up() -> None:
 def is_switched_off() -> bool:
     """Whether the user wants no compiled kernels."""
     return os.environ.get(SWITCH, "").lower() == "torch"
+
+
+def chosen_kind() -> str:
+    """What the user wants; empty for the fastest that works.
+
+    Raises:
+        SettingsError: If there is no such kind.
+    """
+    chosen = os.environ.get(SWITCH, "").lower()
+    if chosen and chosen not in KINDS:
+        raise SettingsError(
+            f"the environment variable {SWITCH} is {os.environ[SWITCH]!r}",
+            next_step=f"unset it, or choose one of {', '.join(KINDS)}",
+        )
+    return chosen
 
 
 def cache_folder(sources: tuple[str, ...]) -> Path:

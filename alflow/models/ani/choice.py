@@ -10,7 +10,6 @@ and under drivers that nobody has tried; where they differ or do not compile, on
 """
 
 import functools
-import os
 import warnings
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -19,11 +18,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure
 from alflow.models.ani.backend import fused_descriptor
 from alflow.models.ani.constants import AniConstants
-from alflow.models.compiled import SWITCH
+from alflow.models.compiled import SWITCH, chosen_kind
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch, Pairs
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from alflow.models.ani.descriptor import Described
     from alflow.models.ani.operators import DifferentiableAtoms
 
-KINDS = ("numba", "triton", "compile", "torch")
-"""What there is to choose from."""
 TOLERANCE = 1e-4
 """Largest difference to the reference, as a share of its largest number. Rounding is a tenth of
 it with narrow functions; a kernel that is wrong is wrong by much more."""
@@ -102,9 +98,7 @@ def fast_descriptor(
 
 
 def _candidates(device: torch.device) -> tuple[str, ...]:
-    chosen = os.environ.get(SWITCH, "").lower()
-    if chosen and chosen not in KINDS:
-        raise SettingsError(f"{SWITCH} is {chosen!r}", next_step=f"known: {list(KINDS)}")
+    chosen = chosen_kind()
     if chosen:
         return (chosen,) if chosen != "torch" else ()
     return ("triton", "compile") if device.type == "cuda" else ("numba",)
