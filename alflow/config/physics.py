@@ -89,6 +89,11 @@ def _members(data: Mapping[str, Any]) -> Iterator[Finding]:
     if members is not None and members < 2:  # noqa: PLR2004
         message = f"is {members:g}; the spread over members is the uncertainty: at least 2"
         yield Finding(("model", "members"), message, "8 is usual", "AL121")
+    least = units.number(section(data, "train").get("minimum_members"))
+    if least is not None and members is not None and least > members:
+        message = f"is {least:g}, but model.members is {members:g}"
+        hint = f"at most {members:g}"
+        yield Finding(("train", "minimum_members"), message, hint)
 
 
 def _stop_rules(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -61,7 +61,10 @@ _HALFWAY = (
     "begin-generation",
     "finish-training",
 )
-_FILES = ("database", "weights", "blob", "spec", "claim", "item", "output", "result")
+_FILES = (
+    *("database", "weights", "blob", "spec", "claim", "item", "output", "checkpoint"),
+    "result",
+)
 
 NAMES: tuple[str, ...] = (
     *(f"store.{name}.{side}" for name in _TRANSACTIONS for side in ("before", "after")),

@@ -75,6 +75,23 @@ class AcquisitionRule(Protocol):
 
 
 @runtime_checkable
+class TrainingContext(Protocol):
+    """What a trainer may keep and say while it works."""
+
+    def checkpoint(self) -> bytes | None:
+        """What this or an earlier attempt of the task saved last; None for nothing whole."""
+        ...
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep this instead of what was saved before; it is dropped when the task is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Tell the user something that is no failure, once the attempt has ended: a sentence."""
+        ...
+
+
+@runtime_checkable
 class Trainer(Protocol):
     """Fits an ensemble to labelled structures."""
 
@@ -84,10 +101,14 @@ class Trainer(Protocol):
         seed: int,
         initial: bytes | None,
         progress: Callable[[Mapping[str, float]], None],
+        context: TrainingContext | None = None,
     ) -> "TrainingResult | Failure":
         """Train all members; `initial` are the weights of the parent generation or None.
 
-        Numbers that stay non-finite come back as a `Failure` of kind `diverged`.
+        `progress` gets metrics of each epoch by name, for example `epoch`, `epochs` (how many
+        there will be) and `seconds_left`. A checkpoint kept in `context` may be of a training of
+        something else, and must then be ignored. Numbers that stay non-finite come back as a
+        `Failure` of kind `diverged`.
         """
         ...
 
@@ -98,7 +119,8 @@ class TrainingResult(Protocol):
 
     Attributes:
         weights: Bytes of a safetensors file with all members.
-        members: For each member: seed, best_epoch, and metrics on its hold-out.
+        members: For each trained member: its number (`member`), seed, best_epoch, and metrics on
+            its hold-out.
         epochs: For each epoch: metrics, by name.
     """
 
@@ -108,7 +130,7 @@ class TrainingResult(Protocol):
 
 
 @runtime_checkable
-class TaskContext(Protocol):
+class TaskContext(TrainingContext, Protocol):
     """What a task body may do to the world."""
 
     def blob(self, sha256: str) -> bytes:

@@ -13,6 +13,10 @@ atoms to evaluate together, by device. It changes how fast a task is, never what
 no part of the published specification."""
 
 
+NOTES = "notes"
+"""Key of the environment of an outcome: sentences for the user about how the attempt went."""
+
+
 class TaskState(StrEnum):
     """Where a task stands in the store."""
 

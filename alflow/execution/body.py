@@ -10,10 +10,10 @@ from typing import Any
 
 from alflow.core.arrays import Buffer
 from alflow.core.canonical import canonical_json
-from alflow.core.errors import PassingTrouble, PluginError, SettingsError
+from alflow.core.errors import AlflowError, PassingTrouble, PluginError, SettingsError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import TaskBody
-from alflow.core.tasks import AttemptRef, Outcome, TaskSpec
+from alflow.core.tasks import NOTES, AttemptRef, Outcome, TaskSpec
 from alflow.execution import probe
 from alflow.execution.files import CampaignFiles
 from alflow.execution.surroundings import environment
@@ -36,6 +36,7 @@ class FilesContext:
 
     Attributes:
         outputs: Name to SHA-256 of each output so far.
+        notes: What the user should be told, besides the result.
     """
 
     def __init__(self, files: CampaignFiles, attempt: AttemptRef) -> None:
@@ -44,6 +45,7 @@ class FilesContext:
         self._attempt = attempt
         self._done = set(files.read_items(attempt.task_id))
         self.outputs: dict[str, str] = {}
+        self.notes: list[str] = []
 
     def blob(self, sha256: str) -> bytes:
         """Content of an input blob, its checksum verified."""
@@ -70,6 +72,22 @@ class FilesContext:
         """Tell how far the task is (JSON-like); cheap, lossy."""
         self._files.write_progress(self._attempt, values)
 
+    def checkpoint(self) -> bytes | None:
+        """What this or an earlier attempt of the task saved last; None for nothing whole."""
+        try:
+            return self._files.read_checkpoint(self._attempt.task_id)
+        except AlflowError as error:
+            self.note(f"a checkpoint was ignored, the task began anew: {error.message}")
+        return None
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep this instead of what was saved before."""
+        self._files.write_checkpoint(self._attempt.task_id, content)
+
+    def note(self, text: str) -> None:
+        """Tell the user something that is no failure, once the attempt has ended: a sentence."""
+        self.notes.append(text)
+
 
 def run_body(files: CampaignFiles, attempt: AttemptRef) -> None:
     """Run the body of a claimed attempt here and now, and commit its result.
@@ -94,9 +112,11 @@ def run_body(files: CampaignFiles, attempt: AttemptRef) -> None:
         outputs=context.outputs,
         failure=failure,
         wall_s=time.monotonic() - begun,
-        environment=environment(),
+        environment={**environment(), **({NOTES: context.notes} if context.notes else {})},
     )
     files.commit_result(attempt, outcome)
+    if failure is None or not failure.is_retryable:
+        files.drop_checkpoint(attempt.task_id)
 
 
 def _call(

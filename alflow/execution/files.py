@@ -3,6 +3,7 @@
     CAMPAIGN/
       blobs/<aa>/<sha256>              immutable inputs
       tasks/<id>/spec.json             what to do; written before the task is dispatched
+      tasks/<id>/checkpoint            where an attempt stood, for the next one; until one is done
       tasks/<id>/attempts/<n>-<token>/
         claim.json                     created by exactly one: the worker, or the manager to revoke
         heartbeat                      touched while the worker lives
@@ -41,6 +42,7 @@ HEARTBEAT_PERIOD_S = 30.0
 STALE_AFTER_S = 150.0
 """Age at which a heartbeat means that the worker is gone [s]."""
 
+_SHA256_BYTES = 32
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _FILE_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,127}")
@@ -316,6 +318,36 @@ class CampaignFiles:
         )
         path = self.attempt_directory(attempt) / "out" / "items" / f"{word}.json"
         write_atomic(path, content.encode(), kind="item")
+
+    def write_checkpoint(self, task_id: int, content: bytes) -> None:
+        """Keep durably where a task stands, instead of what was kept before."""
+        path = self._task(task_id) / "checkpoint"
+        write_atomic(path, bytes.fromhex(sha256_hex(content)) + content, kind="checkpoint")
+
+    def read_checkpoint(self, task_id: int) -> bytes | None:
+        """Where an attempt of a task stood when it was last kept; None if nothing was.
+
+        Raises:
+            AlflowError: If it is damaged, or cannot be read.
+        """
+        path = self._task(task_id) / "checkpoint"
+        if not path.exists():
+            return None
+        content = _read(path)
+        checksum, content = content[:_SHA256_BYTES], content[_SHA256_BYTES:]
+        if bytes.fromhex(sha256_hex(content)) != checksum:
+            raise AlflowError(
+                f"{path}: damaged: {len(content)} bytes do not have their checksum",
+                code="AL103",
+            )
+        return content
+
+    def drop_checkpoint(self, task_id: int) -> None:
+        """Keep nothing of where a task stands: it is done."""
+        folder = self._task(task_id)
+        # With it goes what a killed attempt had half written.
+        for path in [folder / "checkpoint", *folder.glob(".checkpoint.*")]:
+            path.unlink(missing_ok=True)
 
     def write_progress(self, attempt: AttemptRef, values: Mapping[str, Any]) -> None:
         """Say how far an attempt is; cheap, and lost in a power failure."""

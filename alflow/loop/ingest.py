@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alflow.core.labels import Failure
-from alflow.core.tasks import Outcome
+from alflow.core.tasks import NOTES, Outcome
 from alflow.execution.files import CampaignFiles
 from alflow.loop.predictions import prediction_rows
 from alflow.loop.retries import decide
-from alflow.store import AttemptRow, Store
+from alflow.store import AttemptRow, Severity, Store
 from alflow.tasks.label import result_of_item
 
 _STORED = {"train": ("weights",), "validate": ("predictions",)}
@@ -101,6 +101,7 @@ class Ingest:
         if outcome is None:
             return
         self._taken.pop(attempt.task.id, None)
+        self._tell_notes(attempt, outcome)
         if outcome.failure is not None:
             self.give_back(attempt, outcome.failure)
         else:
@@ -131,6 +132,14 @@ class Ingest:
         self._notify(
             Notice("quarantined" if failure.is_retryable else "failed", subject, text)
         )
+
+    def _tell_notes(self, attempt: AttemptRow, outcome: Outcome) -> None:
+        """Pass on what a worker has to say about an attempt, whatever came of it."""
+        task = attempt.task
+        for text in outcome.environment.get(NOTES, ()):
+            data = {"task": task.spec.key, "message": text}
+            self._store.event("note", Severity.WARNING, f"t-{task.id}", data)
+            self._notify(Notice("note", f"t-{task.id}", f"{task.spec.key}: {text}"))
 
     def _host(self, attempt: AttemptRow) -> str | None:
         """Where an attempt ran; None if no worker ever took it."""

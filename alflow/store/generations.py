@@ -141,8 +141,9 @@ def finish_training(
         "trained": tx.now,
     }
     tx.connection.execute(ensemble.update().where(ensemble.c.id == ensemble_id), values)
-    for number, one in enumerate(trained.members):
-        _add_member(tx, ensemble_id, number, one)
+    for place, one in enumerate(trained.members):
+        # Members that could not be trained are missing; the others keep their numbers.
+        _add_member(tx, ensemble_id, int(one.get("member", place)), one)
     _add_epochs(tx, ensemble_id, trained.epochs)
     generation = tx.connection.scalar(
         select(ensemble.c.generation).where(ensemble.c.id == ensemble_id)

@@ -23,7 +23,7 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any] | Failure:
     trainer: Trainer = settings.create(model_settings)
     initial = context.blob(spec.inputs["initial"]) if "initial" in spec.inputs else None
     data = unpack_dataset(context.mapped(spec.inputs["dataset"]), is_verified=True)
-    result = trainer.train(data, spec.seed, initial, context.progress)
+    result = trainer.train(data, spec.seed, initial, context.progress, context)
     if isinstance(result, Failure):
         return result
     context.output("weights", result.weights)

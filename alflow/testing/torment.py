@@ -26,7 +26,7 @@ from alflow.testing.actors import (
 
 WORKER_POINTS = frozenset(
     f"file.{kind}.{side}"
-    for kind in ("claim", "item", "output", "result")
+    for kind in ("claim", "item", "output", "checkpoint", "result")
     for side in ("before", "after")
 )
 """Points that workers pass."""

@@ -15,7 +15,7 @@ label:
   batch_size: 6
   levels: {{gupta: {{kind: analytic}}}}
 model: {{kind: ani, members: 2, hidden: [8], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5}}
-train: {{epochs: 2, warm_epochs: 2, minimum_steps: 0, folds: 2}}
+train: {{epochs: 2, warm_epochs: 2, minimum_steps: 0, folds: 2, checkpoint_minutes: 0}}
 sample:
   kind: nemd
   tasks: 6

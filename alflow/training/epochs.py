@@ -11,14 +11,12 @@ from torch import Tensor
 from alflow.core.seeds import generator
 from alflow.models.ani.network import StackedNetworks
 from alflow.training.dataset import Minibatch, TrainingSet
-from alflow.training.differences import losses_by_differences
+from alflow.training.gradient import losses_and_gradient
 from alflow.training.loss import Errors, Loss, member_errors
 from alflow.training.members import MemberStates
 from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
 from alflow.training.settings import StackedSettings
 
-MAX_ROLLBACKS = 6
-"""A member rolled back this often in a row has diverged for good."""
 EVALUATION_BATCH = 64
 """Structures evaluated at a time outside of training."""
 
@@ -95,21 +93,43 @@ class EpochLoop:
         self.history: list[dict[str, float]] = []
 
     def run(self, plan: Plan, progress: Progress) -> list[int]:
-        """Train, then restore the best weights of each member.
+        """Train from where it stands, then restore the best weights of each member.
+
+        Args:
+            plan: How long to train, and how fast.
+            progress: Called with the metrics of each epoch when it has ended.
 
         Returns:
-            Members that diverged for good; empty if all is well.
+            Members that diverged for good, whose weights mean nothing; empty if all is well.
         """
-        for epoch in range(plan.epochs):
-            self.epoch(plan, epoch)
+        while len(self.history) < plan.epochs and bool(self.states.active.any()):
+            self.epoch(plan, len(self.history))
             progress(self.history[-1])
-            diverged = self.states.rollbacks_in_a_row >= MAX_ROLLBACKS
-            if bool(diverged.any()):
-                return torch.nonzero(diverged)[:, 0].tolist()
-            if not bool(self.states.active.any()):
-                break
         self.flat.values.copy_(self.states.best_values)
-        return []
+        has_failed = self.states.diverged | (self.states.best_epoch < 0)
+        return torch.nonzero(has_failed)[:, 0].tolist()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next epoch depends on but `history`, by name."""
+        return {
+            "values": self.flat.values,
+            **self._adam.tensors(),
+            **self.states.tensors(),
+        }
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]
+    ) -> None:
+        """Go back to where a loop over the same data stood.
+
+        Args:
+            tensors: Its `tensors()`.
+            history: Its `history`.
+        """
+        self.flat.values.copy_(tensors["values"])
+        self._adam.restore(tensors)
+        self.states.restore(tensors)
+        self.history = list(history)
 
     def scores(self) -> tuple[list[Score], list[Score]]:
         """Errors of each member on what it trained on, and on what it held out."""
@@ -175,25 +195,22 @@ class EpochLoop:
             wanted = order[start : start + plan.batch_size]
             batch = self._data.minibatch(wanted, with_forces=with_forces)
             may_train = self._may_train[:, batch.structure_idx]
-            losses = self._losses(batch, may_train)
-            self._adam.step(self.flat.gradient(losses.sum()), rates)
-            total += losses.detach().to(torch.float64) * may_train.sum(1)
+            losses, gradient = self._losses(batch, may_train)
+            self._adam.step(gradient, rates)
+            total += losses.to(torch.float64) * may_train.sum(1)
         return total / self._may_train.sum(1).clamp(min=1)
 
     def _losses(
         self, batch: Minibatch, may_train: Bool[Tensor, "members structures"]
-    ) -> Float[Tensor, " members"]:
-        """Loss of each member, with the right derivative in the parameters."""
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, "members parameters"]]:
+        """Loss of each member, and the derivative of their sum."""
         weights = self._weights[batch.structure_idx]
 
         def loss_of(errors: Errors) -> Float[Tensor, " members"]:
             return self._loss.of_members(errors, may_train, weights)
 
-        networks = self.flat.networks
-        if self._settings.force_gradient == "finite_difference":
-            step_A = self._settings.finite_difference_step_A
-            return losses_by_differences(networks, batch, loss_of, step_A)
-        return loss_of(member_errors(networks, batch))
+        way, step_A = self._settings.force_gradient, self._settings.finite_difference_step_A
+        return losses_and_gradient(self.flat, batch, loss_of, way, step_A)
 
     @torch.no_grad()
     def _held_out_score(self, member: int) -> Score:
@@ -236,9 +253,10 @@ class EpochLoop:
         rates: Float[Tensor, " members"],
     ) -> None:
         active = rates > 0
+        losses = train_loss[~self.states.diverged]
         metrics = {
             "epoch": float(epoch),
-            "train_loss": float(train_loss.mean()),
+            "train_loss": float(losses.mean()),
             "holdout_energy_rmse_meV_per_atom": 1e3 * _rms([s.energy_rmse for s in held]),
             "holdout_force_rmse_meV_per_A": 1e3 * _rms([s.force_rmse for s in held]),
             "learning_rate": float(rates[active].mean()),

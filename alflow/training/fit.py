@@ -1,5 +1,6 @@
 """The stacked trainer: checks the data, starts or restarts the members, trains, packs weights."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +12,28 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from alflow.core.batches import pack_dataset
-from alflow.core.canonical import sha256_hex
+from alflow.core.canonical import digest_of, sha256_hex
 from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, FailureKind
-from alflow.core.seeds import child_seed
+from alflow.core.protocols import TrainingContext
 from alflow.models.ani.ensemble import AniEnsemble
+from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
 from alflow.models.self_energies import fit_self_energies
+from alflow.training.checkpoint import Keeper
 from alflow.training.dataset import TrainingSet
-from alflow.training.epochs import MAX_ROLLBACKS, EpochLoop, Plan
+from alflow.training.epochs import EpochLoop, Plan, Score
+from alflow.training.members import MAX_ROLLBACKS
+from alflow.training.optimiser import FlatNetworks
+from alflow.training.rounds import (
+    Reason,
+    Round,
+    Rounds,
+    Standing,
+    fresh_networks,
+    member_seed,
+)
 from alflow.training.settings import StackedSettings
 from alflow.training.splits import holdout_masks
 
@@ -36,11 +49,12 @@ class FitResult:
 
     Attributes:
         weights: Bytes of a safetensors file with all members.
-        members: For each member: seed, epochs, best_epoch, n_parameters (trained ones), n_train,
-            n_holdout, rollbacks and train and hold-out RMSE [eV/atom, eV/Å]. What was not
-            compared is left out.
+        members: For each trained member: its number (`member`), seed, epochs, best_epoch,
+            n_parameters (trained ones), n_train, n_holdout, rollbacks, retrained (how often it
+            began anew from random weights) and train and hold-out RMSE [eV/atom, eV/Å]. What was
+            not compared is left out.
         epochs: For each epoch: epoch, train_loss, learning_rate, active_members, rollbacks and
-            hold-out RMSE [meV/atom, meV/Å].
+            hold-out RMSE [meV/atom, meV/Å]; `round`, if members begin anew in it.
     """
 
     weights: bytes
@@ -67,24 +81,30 @@ class StackedTrainer:
         seed: int,
         initial: bytes | None,
         progress: Callable[[Mapping[str, float]], None],
+        context: TrainingContext | None = None,
     ) -> FitResult | Failure:
         """Train all members; the same arguments give the same bytes on one thread.
+
+        Interrupted, and called again with the same arguments, it goes on from the last checkpoint
+        in `context` and gives the same bytes, too.
 
         Args:
             data: Labelled structures; those without forces count by their energy alone.
             seed: Seed of initial weights and of the order of the structures.
             initial: Weights of the parent generation, or None.
-            progress: Called with the metrics of each epoch.
+            progress: Called with the metrics of each epoch, `epochs` and `seconds_left`.
+            context: Where checkpoints are kept and notes go, or None.
 
         Returns:
-            The ensemble, or a failure of kind `diverged` if a member was rolled back too often.
+            The ensemble, or a failure of kind `diverged` if too few members could be trained.
 
         Raises:
             SettingsError: If the data cannot be trained on, or `initial` does not fit.
         """
         data = Dataset.of(data)
         check_data(data, needs_energies=self._settings.energy_weight > 0)
-        ensemble, is_warm = self._starting_point(data, seed, initial)
+        least = self._settings.least_members(self._model.members)
+        ensemble, present, is_warm = self._starting_point(data, seed, initial)
         dtype = next(ensemble.networks.parameters()).dtype
         training_set = TrainingSet(
             data,
@@ -100,32 +120,71 @@ class StackedTrainer:
         if not is_warm:
             ensemble.networks.standardise(*standardisation(training_set, ensemble))
         held_out = holdout_masks(
-            data,
-            ensemble.networks.n_members,
-            self._settings.folds,
-            self._settings.split_seed,
+            data, self._model.members, self._settings.folds, self._settings.split_seed
         )
-        frozen = self._frozen(ensemble) if is_warm else ()
-        loop = EpochLoop(self._settings, training_set, ensemble.networks, held_out, frozen)
-        diverged = loop.run(self._plan(training_set, seed, is_warm=is_warm), progress)
-        if diverged:
-            return _diverged(diverged, loop)
-        loop.flat.write_to(ensemble.networks)
-        metadata = {"trainer": "stacked", "training_digest": sha256_hex(pack_dataset(data))}
+        data_digest = sha256_hex(pack_dataset(data))
+        rounds = Rounds(
+            self._settings,
+            training_set,
+            held_out,
+            Round(
+                present,
+                ensemble.networks,
+                self._plan(training_set, seed, is_warm=is_warm),
+                self._frozen(ensemble) if is_warm else (),
+            ),
+            self._plan(training_set, seed, is_warm=False),
+            self._keeper(context, data_digest, seed, initial),
+        )
+        standing = rounds.run(progress)
+        members = sorted(standing.records)
+        if len(members) < least:
+            return _diverged(standing, self._model.members, least)
+        _tell(standing, self._model.members, context)
+        networks = rounds.networks(members, standing)
+        scores = EpochLoop(
+            self._settings, training_set, networks, held_out[members]
+        ).scores()
+        metadata = {"trainer": "stacked", "training_digest": data_digest}
+        if len(members) < self._model.members:
+            metadata["members"] = json.dumps(members)
         return FitResult(
-            ensemble.to_bytes(metadata), _members(loop, held_out, seed), loop.history
+            _replaced(ensemble, networks).to_bytes(metadata),
+            _members(standing, held_out, seed, scores),
+            standing.history,
         )
 
     def _starting_point(
         self, data: Dataset, seed: int, initial: bytes | None
-    ) -> tuple[AniEnsemble, bool]:
+    ) -> tuple[AniEnsemble, tuple[int, ...], bool]:
+        """Where to start, which members these are, and whether they are trained already."""
         elements = np.unique(data.numbers).tolist()
         if initial is None or not self._settings.warm_start:
-            return self._model.create(elements, seed), False
+            members = tuple(range(self._model.members))
+            return self._model.create(elements, seed), members, False
         parent = AniEnsemble.from_bytes(initial)
-        _check_parent(parent, self._model.create(parent.descriptor.elements, seed))
+        fresh = self._model.create(parent.descriptor.elements, seed)
+        members = _members_of(parent)
+        _check_parent(parent, members, fresh)
         parent.descriptor.species(torch.tensor(elements))
-        return parent, True
+        return parent, members, True
+
+    def _keeper(
+        self,
+        context: TrainingContext | None,
+        data_digest: str,
+        seed: int,
+        initial: bytes | None,
+    ) -> Keeper:
+        what = {
+            "train": self._settings.model_dump(mode="json"),
+            "model": self._model.model_dump(mode="json"),
+            "data": data_digest,
+            "seed": seed,
+            "initial": None if initial is None else sha256_hex(initial),
+        }
+        minutes = self._settings.checkpoint_minutes
+        return Keeper(context, digest_of(what), None if minutes is None else 60 * minutes)
 
     def _frozen(self, ensemble: AniEnsemble) -> tuple[int, ...]:
         layers, n_layers = self._settings.frozen_layers, ensemble.networks.n_layers
@@ -194,9 +253,12 @@ def self_energies_for(ensemble: AniEnsemble, data: TrainingSet) -> dict[int, flo
     if not any(known.values()):
         return fit_self_energies(elements, data.compositions, data.total_energies)
     with torch.no_grad():
-        atomic = (
-            ensemble.networks(data.features, data.species_idx).mean(0).to(torch.float64)
-        )
+        by_member = ensemble.networks(data.features, data.species_idx)
+    # A member whose weights are broken will diverge; it must not take the others along.
+    by_member = by_member[by_member.isfinite().all(1)]
+    atomic = (
+        by_member.mean(0) if len(by_member) else data.features.new_zeros(len(data.features))
+    ).to(torch.float64)
     owner = torch.repeat_interleave(torch.arange(len(data)), data.n_atoms)
     networks = torch.zeros(len(data), dtype=torch.float64).index_add(0, owner, atomic)
     baseline = data.compositions @ np.array([known[z] for z in elements])
@@ -229,12 +291,34 @@ def standardisation(
     return mean, scale
 
 
-def _check_parent(parent: AniEnsemble, fresh: AniEnsemble) -> None:
+def _members_of(parent: AniEnsemble) -> tuple[int, ...]:
+    """Which members of its generation an ensemble has: all, unless some could not be trained."""
+    n_members = parent.networks.n_members
+    try:
+        named = json.loads(parent.metadata["members"])
+    except (KeyError, ValueError):
+        named = None
+    is_sound = isinstance(named, list) and all(isinstance(m, int) and m >= 0 for m in named)
+    if not is_sound or len(named) != n_members or sorted(set(named)) != named:
+        return tuple(range(n_members))
+    return tuple(named)
+
+
+def _check_parent(
+    parent: AniEnsemble, members: tuple[int, ...], fresh: AniEnsemble
+) -> None:
     shapes = [
-        [tuple(parameter.shape) for parameter in one.networks.parameters()]
+        [tuple(parameter.shape[1:]) for parameter in one.networks.parameters()]
         for one in (parent, fresh)
     ]
-    if parent.descriptor.constants != fresh.descriptor.constants or shapes[0] != shapes[1]:
+    n_members = fresh.networks.n_members
+    is_whole = len(members) == n_members or "members" in parent.metadata
+    if (
+        parent.descriptor.constants != fresh.descriptor.constants
+        or shapes[0] != shapes[1]
+        or not is_whole
+        or max(members) >= n_members
+    ):
         raise SettingsError(
             "the weights of the parent generation do not fit the model settings",
             consequence="Nothing was trained.",
@@ -242,38 +326,82 @@ def _check_parent(parent: AniEnsemble, fresh: AniEnsemble) -> None:
         )
 
 
+def _replaced(ensemble: AniEnsemble, networks: StackedNetworks) -> AniEnsemble:
+    """The same ensemble with other networks, copied."""
+    whole = FlatNetworks(networks)
+    seeds = [0] * networks.n_members
+    target = fresh_networks(ensemble.networks, seeds)
+    whole.write_to(target)
+    return AniEnsemble(ensemble.descriptor, target, ensemble.self_energies)
+
+
 def _members(
-    loop: EpochLoop, held_out: Bool[np.ndarray, "members structures"], seed: int
+    standing: Standing,
+    held_out: Bool[np.ndarray, "members structures"],
+    seed: int,
+    scores: tuple[list[Score], list[Score]],
 ) -> list[dict[str, Any]]:
-    states, (trained, held) = loop.states, loop.scores()
     members = []
-    for m, mask in enumerate(held_out):
+    for m, trained, held in zip(sorted(standing.records), *scores, strict=True):
         metrics = {
-            "train_energy_rmse_eV_per_atom": trained[m].energy_rmse,
-            "train_force_rmse_eV_per_A": trained[m].force_rmse,
-            "holdout_energy_rmse_eV_per_atom": held[m].energy_rmse,
-            "holdout_force_rmse_eV_per_A": held[m].force_rmse,
+            "train_energy_rmse_eV_per_atom": trained.energy_rmse,
+            "train_force_rmse_eV_per_A": trained.force_rmse,
+            "holdout_energy_rmse_eV_per_atom": held.energy_rmse,
+            "holdout_force_rmse_eV_per_A": held.force_rmse,
         }
+        record, mask = standing.records[m], held_out[m]
         members.append(
             {
-                "seed": child_seed(seed, "member", m),
-                "epochs": int(states.last_epoch[m]) + 1,
-                "best_epoch": int(states.best_epoch[m]),
-                "n_parameters": loop.flat.n_trainable,
+                "member": m,
+                "seed": member_seed(seed, m, record.number),
+                "epochs": record.epochs,
+                "best_epoch": record.best_epoch,
+                "n_parameters": record.n_parameters,
                 "n_train": int((~mask).sum()),
                 "n_holdout": int(mask.sum()),
-                "rollbacks": int(states.rollbacks[m]),
+                "rollbacks": record.rollbacks,
+                "retrained": len(standing.reasons.get(m, [])),
                 **{name: value for name, value in metrics.items() if math.isfinite(value)},
             }
         )
     return members
 
 
-def _diverged(members: list[int], loop: EpochLoop) -> Failure:
-    names = ", ".join(str(member) for member in members)
+_WHY: Mapping[Reason, str] = {
+    "diverged": f"gave numbers that are not finite, or a loss that exploded, {MAX_ROLLBACKS} "
+    "times in a row with half the learning rate each time",
+    "clone": "became a copy of an earlier member",
+    "missing": "was missing from the parent generation",
+}
+
+
+def _tell(standing: Standing, n_members: int, context: TrainingContext | None) -> None:
+    """Say what happened to members that did not simply train."""
+    if context is None:
+        return
+    for member, reasons in sorted(standing.reasons.items()):
+        why = "; ".join(_WHY[reason] for reason in dict.fromkeys(reasons))
+        if member in standing.records:
+            times = f"{len(reasons)} time{'s' if len(reasons) > 1 else ''}"
+            what = f"it began anew from random weights {times}"
+        else:
+            what = (
+                f"it is left out: the ensemble has {len(standing.records)} of {n_members}"
+            )
+        context.note(f"member {member} {why}; {what}")
+
+
+def _diverged(standing: Standing, n_members: int, least: int) -> Failure:
+    lost = [member for member in range(n_members) if member not in standing.records]
+    names = ", ".join(map(str, lost))
+    reasons = dict.fromkeys(
+        reason for member in lost for reason in standing.reasons.get(member, [])
+    )
+    why = "; ".join(_WHY[reason] for reason in reasons)
     return Failure(
         FailureKind.DIVERGED,
-        f"training of member {names} gave numbers that are not finite, {MAX_ROLLBACKS} times "
-        "in a row with half the learning rate each time",
-        {"members": members, "epochs": loop.history},
+        f"{len(standing.records)} of {n_members} members could be trained, fewer than "
+        f"minimum_members ({least}). Member {names} {why}. The generation was not made. Look for "
+        "wrong labels (alflow ls structures), or lower train.learning_rate",
+        {"members": lost, "epochs": standing.history},
     )

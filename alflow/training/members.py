@@ -1,11 +1,15 @@
 """Where each member stands during training: its best weights, learning rate, rollbacks."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 EXPLODED = 100.0
 """A training loss this many times that of the first epoch counts as not finite."""
+MAX_ROLLBACKS = 6
+"""A member rolled back this often in a row has diverged for good."""
 
 
 class MemberStates:
@@ -20,6 +24,8 @@ class MemberStates:
         last_epoch: The last epoch in which the member trained, (members,).
         rollbacks: How often the member was rolled back, (members,).
         rollbacks_in_a_row: How often since its last good epoch, (members,).
+        diverged: Members that were rolled back too often in a row, and do not train any more,
+            (members,).
     """
 
     def __init__(self, values: Float[Tensor, "members parameters"]) -> None:
@@ -32,6 +38,7 @@ class MemberStates:
         self.last_epoch = torch.full((n_members,), -1)
         self.rollbacks = torch.zeros(n_members, dtype=torch.long)
         self.rollbacks_in_a_row = torch.zeros(n_members, dtype=torch.long)
+        self.diverged = torch.zeros(n_members, dtype=torch.bool)
         self._best_score = torch.full((n_members,), torch.inf, dtype=torch.float64)
         self._good_values = values.clone()
         self._first_loss = torch.full((n_members,), torch.inf, dtype=torch.float64)
@@ -63,6 +70,7 @@ class MemberStates:
         self.factor[bad] *= 0.5
         self.rollbacks += bad
         self.rollbacks_in_a_row = torch.where(bad, self.rollbacks_in_a_row + 1, 0)
+        self.diverged |= self.rollbacks_in_a_row >= MAX_ROLLBACKS
         return bad
 
     def keep_best(
@@ -86,6 +94,7 @@ class MemberStates:
         self.best_epoch[better] = epoch
         self.last_epoch[self.active] = epoch
         self._waited = torch.where(better, 0, self._waited + 1)
+        self.active &= ~self.diverged
 
     def halve_on_plateau(self, patience: int, rate: float, minimum: float) -> None:
         """Halve the learning rate of members that wait for too long; stop those at the minimum.
@@ -102,3 +111,12 @@ class MemberStates:
     def stop_early(self, epochs: int) -> None:
         """Stop members that have not become better for this many epochs."""
         self.active &= self._waited < epochs
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, for a checkpoint."""
+        return {name.lstrip("_"): tensor for name, tensor in vars(self).items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        for name in vars(self):
+            setattr(self, name, tensors[name.lstrip("_")].clone())

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from alflow.core.errors import SettingsError
 from alflow.registry import Settings
 
 if TYPE_CHECKING:
@@ -79,6 +80,19 @@ class StackedSettings(Settings):
     jacobian_budget_MB: float = Field(default=2048, ge=0)
     """Memory for descriptor derivatives [MB]. What does not fit is computed again in every
     epoch, which gives the same numbers more slowly."""
+    checkpoint_minutes: float | None = Field(default=2.0, ge=0)
+    """Time between two checkpoints [min], from which training goes on after its worker was killed,
+    with the same result; 0 saves one after every epoch, None saves none."""
+    retries: int = Field(default=2, ge=0)
+    """How often a member that diverged, or is a copy of another one, is trained again from random
+    weights of a new seed."""
+    minimum_members: int | None = Field(default=None, ge=2)
+    """With fewer members than this, because the others diverged at every try, training has failed;
+    default: half of them, and at least 2."""
+    clone_floor: float = Field(default=0.01, ge=0, lt=1)
+    """Two members are copies of each other if they disagree by less than this fraction: root mean
+    square of the difference of the slopes of their energies in the standardised features, over
+    that of the slopes. Members of their own disagree by about 1; 0 never looks."""
 
     def structures_per_step(self, mean_atoms: float) -> int:
         """The batch size for structures of so many atoms on average."""
@@ -86,8 +100,28 @@ class StackedSettings(Settings):
             return self.batch_size
         return round(min(max(ATOMS_PER_STEP / mean_atoms, 4), 16))
 
+    def least_members(self, members: int) -> int:
+        """How many of so many members must be trained well.
+
+        Raises:
+            SettingsError: If that is more than there are.
+        """
+        least = self.minimum_members or max(2, (members + 1) // 2)
+        if least > members:
+            raise SettingsError(
+                f"train.minimum_members is {least}, but model.members is {members}",
+                consequence="Nothing was trained.",
+                next_step=f"set it to {members} or less, or leave it out",
+            )
+        return least
+
     def create(self, model_settings: "AniSettings") -> "Trainer":
-        """Make the trainer of ensembles with these model settings."""
+        """Make the trainer of ensembles with these model settings.
+
+        Raises:
+            SettingsError: If more members must be trained well than there are.
+        """
+        self.least_members(model_settings.members)
         from alflow.training.fit import StackedTrainer
 
         return StackedTrainer(self, model_settings)

@@ -82,6 +82,28 @@ def test_an_item_comes_back_as_it_was(tmp_path_factory, item, result):
     assert files.read_items(3) == {item: result}
 
 
+@pytest.mark.parametrize("content", [b"", b"weights"])
+def test_a_checkpoint_comes_back_as_it_was_until_it_is_dropped(files, content):
+    started(files)
+    files.write_checkpoint(3, b"older")
+    files.write_checkpoint(3, content)
+    assert files.read_checkpoint(3) == content
+    (files.root / "tasks" / "3" / ".checkpoint.half").write_bytes(b"")
+    files.drop_checkpoint(3)
+    files.drop_checkpoint(3)
+    assert files.read_checkpoint(3) is None
+    assert [path.name for path in (files.root / "tasks" / "3").iterdir()] == ["attempts"]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\0" * 40])
+def test_a_damaged_checkpoint_is_an_error_that_names_the_file(files, content):
+    started(files)
+    files.write_checkpoint(3, b"whole")
+    (files.root / "tasks" / "3" / "checkpoint").write_bytes(content)
+    with pytest.raises(AlflowError, match=r"tasks/3/checkpoint: damaged"):
+        files.read_checkpoint(3)
+
+
 tricks = st.sampled_from(
     ["", ".", "..", "a/b", "../x", "/etc/x", "a\\b", "a\0b", "a\n", "x" * 129]
 )

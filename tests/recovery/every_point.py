@@ -45,7 +45,7 @@ seed: 5
 system: {{elements: [Al], builders: [{BOX}]}}
 label: {{primary: gupta, batch_size: 3, levels: {{gupta: {{kind: analytic}}}}}}
 model: {{kind: ani, members: 2, hidden: [4], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5}}
-train: {{epochs: 1, warm_epochs: 1, minimum_steps: 0, folds: 2}}
+train: {{epochs: 1, warm_epochs: 1, minimum_steps: 0, folds: 2, checkpoint_minutes: 0}}
 sample:
   kind: nemd
   replicas: 3

@@ -14,8 +14,9 @@ from alflow.models.ani.descriptor import AniDescriptor
 from alflow.models.ani.network import StackedNetworks
 from alflow.training import epochs
 from alflow.training.dataset import TrainingSet
-from alflow.training.epochs import MAX_ROLLBACKS, EpochLoop, Plan
+from alflow.training.epochs import EpochLoop, Plan
 from alflow.training.loss import Loss, member_errors
+from alflow.training.members import MAX_ROLLBACKS
 from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
 from alflow.training.settings import StackedSettings
 
@@ -196,14 +197,26 @@ def test_a_member_that_explodes_is_rolled_back_and_recovers(
     assert loop.states.best_epoch[1] != 3
 
 
-def test_a_member_that_keeps_exploding_is_reported(make_clusters, model) -> None:
+def test_a_member_that_keeps_exploding_is_left_behind(make_clusters, model) -> None:
     prepared = training_set(make_clusters(8), model)
     start = networks(prepared)
     with torch.no_grad():
         start.weights[0][1] = torch.nan
     loop = EpochLoop(StackedSettings(), prepared, start, no_holdout(2, 8))
     assert loop.run(Plan(50, 6, 1e-2, 0), nothing) == [1]
-    assert len(loop.history) == MAX_ROLLBACKS
+    assert len(loop.history) == 50
+    assert loop.states.last_epoch.tolist() == [49, MAX_ROLLBACKS - 1]
+    assert loop.flat.values[0].isfinite().all()
+    assert [metrics["active_members"] for metrics in loop.history[4:8]] == [2, 2, 1, 1]
+
+
+def test_a_member_that_never_had_a_good_epoch_has_diverged(make_clusters, model) -> None:
+    prepared = training_set(make_clusters(8), model)
+    start = networks(prepared)
+    with torch.no_grad():
+        start.weights[0][1] = torch.nan
+    loop = EpochLoop(StackedSettings(), prepared, start, no_holdout(2, 8))
+    assert loop.run(Plan(2, 6, 1e-2, 0), nothing) == [1]
 
 
 def test_plateaus_halve_the_learning_rate_and_stop_members(make_clusters, model) -> None:

@@ -13,9 +13,9 @@ from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.metrics import rmse
 from alflow.models.ani.ensemble import AniEnsemble
-from alflow.training import epochs
 from alflow.training.evaluate import predict
 from alflow.training.fit import FitResult
+from alflow.training.members import MAX_ROLLBACKS
 from alflow.training.settings import StackedSettings
 
 QUICK = StackedSettings(epochs=3, warm_epochs=2, minimum_steps=0, batch_size=8)
@@ -71,7 +71,8 @@ def test_reports_what_it_did(make_clusters, model) -> None:
     data, seen = make_clusters(20), []
     result = QUICK.create(model).train(data, 5, None, lambda m: seen.append(dict(m)))
     assert isinstance(result, FitResult)
-    assert seen == result.epochs
+    assert [{**m, **e} for m, e in zip(seen, result.epochs, strict=True)] == seen
+    assert all(m["epochs"] == 3 and m["seconds_left"] >= 0 for m in seen)
     assert [metrics["epoch"] for metrics in result.epochs] == [0, 1, 2]
     assert {"train_loss", "holdout_force_rmse_meV_per_A", "learning_rate"} <= set(seen[0])
     assert len(result.members) == 2
@@ -212,7 +213,9 @@ def test_divergence_is_a_failure(make_clusters, model, monkeypatch) -> None:
     assert isinstance(outcome, Failure)
     assert outcome.kind is FailureKind.DIVERGED
     assert not outcome.is_retryable
-    assert len(outcome.details["epochs"]) <= epochs.MAX_ROLLBACKS + 1
+    tries = 1 + StackedSettings().retries
+    assert len(outcome.details["epochs"]) <= tries * (MAX_ROLLBACKS + 1)
+    assert "0 of 2 members could be trained" in outcome.message
 
 
 @pytest.mark.parametrize("count", [0, 1])
