@@ -18,10 +18,31 @@ import numpy as np
 from alflow.core.batches import LabelledStructure
 from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, Label
-from alflow.core.protocols import Trainer, TrainingResult
+from alflow.core.protocols import Trainer, TrainingContext, TrainingResult
 from alflow.testing.samples import labelled, must, numbers_of
 
 _COUNT = 12
+
+
+class Kept:
+    """A context that keeps checkpoints and notes in memory."""
+
+    def __init__(self, saved: bytes | None = None) -> None:
+        """Begin with a checkpoint of an earlier attempt, or with none."""
+        self.saved = saved
+        self.notes: list[str] = []
+
+    def checkpoint(self) -> bytes | None:
+        """What was saved last."""
+        return self.saved
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep this instead."""
+        self.saved = content
+
+    def note(self, text: str) -> None:
+        """Keep a sentence."""
+        self.notes.append(text)
 
 
 class TrainerTests:
@@ -49,12 +70,13 @@ class TrainerTests:
         seed: int = 1,
         initial: bytes | None = None,
         told: list[Mapping[str, float]] | None = None,
+        context: TrainingContext | None = None,
     ) -> TrainingResult:
         """Train; what is told of progress goes into a list."""
         trainer: Trainer = self.trainer.create(self.model)
         must(isinstance(trainer, Trainer), "create() gives no Trainer")
         progress = [] if told is None else told
-        result = trainer.train(data, seed, initial, progress.append)
+        result = trainer.train(data, seed, initial, progress.append, context)
         if isinstance(result, Failure):
             raise AssertionError(f"training failed: {result.message}")  # noqa: TRY004
         return result
@@ -123,6 +145,23 @@ class TrainerTests:
                 must(not told, f"training began with {what}")
                 continue
             raise AssertionError(f"{what} was trained on")
+
+    def test_a_training_goes_on_where_it_was_interrupted(self) -> None:
+        """Checkpoints change no bit; one of something else, or damaged, is ignored."""
+        data, kept = self.data(), Kept()
+        whole = self.train(data).weights
+        same = self.train(data, context=kept).weights == whole
+        must(same, "training with a context gave other weights")
+        again = self.train(data, context=Kept(kept.saved)).weights
+        must(again == whole, "going on from a checkpoint gave other weights")
+        foreign = Kept()
+        self.train(data, 2, context=foreign)
+        for what, saved in {
+            "a checkpoint of another seed": foreign.saved,
+            "a damaged checkpoint": b"these bytes are no checkpoint",
+        }.items():
+            found = self.train(data, context=Kept(saved)).weights
+            must(found == whole, f"{what} changed the weights")
 
     def test_progress_is_told(self) -> None:
         """Numbers by name, while it trains: a person watches."""

@@ -213,6 +213,18 @@ def test_all_of_the_file_is_the_file(weights):
         part_of(weights, ("H", "Al"), 2)
 
 
+def test_members_are_counted_anew(weights):
+    """A generation that lost its second member says so; a campaign has all that it takes."""
+    whole = AniEnsemble.from_bytes(weights)
+    part = part_of(
+        whole.to_bytes({"members": "[0, 2, 3]", "note": "kept"}), tuple(WIDTHS), 3
+    )
+    metadata = AniEnsemble.from_bytes(part).metadata
+    assert "members" not in metadata
+    assert metadata["note"] == "kept"
+    assert read_tensors(part).keys() == read_tensors(weights).keys()
+
+
 def test_random_weights_of_the_same_shape_can_be_made(campaign_file):
     model = load_campaign(campaign_file).model
     fresh = model.create([29, 13], 5)

@@ -33,7 +33,9 @@ class TestGupta(PotentialTests):
 
 
 class TestStacked(TrainerTests):
-    trainer = StackedSettings(epochs=2, warm_epochs=2, minimum_steps=0, folds=2)
+    trainer = StackedSettings(
+        epochs=2, warm_epochs=2, minimum_steps=0, folds=2, checkpoint_minutes=0.0
+    )
     model = AniSettings(**SMALL)
     elements = ("H", "O")
 
@@ -132,7 +134,7 @@ class _Flawed:
         self.flaw, self.model, self.calls = flaw, model, 0
         self.inner = TestStacked.trainer.create(model)
 
-    def train(self, data, seed, initial, progress):  # noqa: C901
+    def train(self, data, seed, initial, progress, context=None):  # noqa: C901
         data = list(data)
         if self.flaw == "takes NaN":
             data = [
@@ -155,7 +157,11 @@ class _Flawed:
         if self.flaw == "lazy":
             return FitResult(initial or self.model.create([1, 8], seed).to_bytes(), [], [])
         told = (lambda _: None) if self.flaw == "silent" else progress
+        if self.flaw == "trusts checkpoints" and context and context.checkpoint():
+            seed = context.checkpoint()[0]
         result = self.inner.train(data, seed, initial, told)
+        if self.flaw == "trusts checkpoints" and context:
+            context.save_checkpoint(bytes([seed]))
         if self.flaw == "forgets members":
             result.members.pop()
         if self.flaw == "NaN metrics":
@@ -184,6 +190,10 @@ class _FlawedSettings:
         ("keeps the parent", "test_a_warm_start_begins_at_the_parent"),
         ("takes NaN", "test_labels_that_are_no_numbers_are_refused"),
         ("silent", "test_progress_is_told"),
+        (
+            "trusts checkpoints",
+            "test_a_training_goes_on_where_it_was_interrupted",
+        ),
         ("forgets members", "test_the_result_has_its_parts"),
         ("NaN metrics", "test_the_result_has_its_parts"),
         ("lazy", "test_the_labels_decide_the_weights"),
