@@ -261,6 +261,14 @@ def test_a_file_that_does_not_fit_is_told_by_check(campaign_file, old, new, mess
     assert "campaign.yaml:7:" in told  # the line of the model
 
 
+def test_weights_that_nothing_would_start_from_are_told(campaign_file):
+    campaign_file.write_text(
+        CAMPAIGN.replace("epochs: 3,", "epochs: 3, warm_start: false,")
+    )
+    with pytest.raises(CampaignFileError, match="would leave the weights of"):
+        load_campaign(campaign_file)
+
+
 def test_all_members_are_taken_unless_fewer_are_asked_for(campaign_file):
     campaign_file.write_text(CAMPAIGN.replace(", members: 2", ""))
     settings = load_campaign(campaign_file)
