@@ -49,7 +49,7 @@ class WeightsFormat(StrEnum):
 Source = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CAMPAIGN-or-FILE]",
+        metavar="CAMPAIGN-or-FILE",
         help="Database, folder with one, or a file of weights. Default: as for other commands.",
         show_default=False,
     ),
@@ -57,7 +57,7 @@ Source = Annotated[
 Generation = Annotated[
     str | None,
     typer.Argument(
-        metavar="[gN]", help="Generation. Default: the last one.", show_default=False
+        metavar="gN", help="Generation. Default: the last one.", show_default=False
     ),
 ]
 
@@ -89,10 +89,11 @@ def import_(
         str | None, typer.Option(help="torchani: cosine, if it is not known.")
     ] = None,
     radial_cutoff: Annotated[
-        float | None, typer.Option(help="torchani: radial cutoff [Å], if it is not known.")
+        float | None, typer.Option(help="torchani: radial cutoff in Å, if it is not known.")
     ] = None,
     angular_cutoff: Annotated[
-        float | None, typer.Option(help="torchani: angular cutoff [Å], if it is not known.")
+        float | None,
+        typer.Option(help="torchani: angular cutoff in Å, if it is not known."),
     ] = None,
 ) -> None:
     """Make a file of weights of an ANI ensemble of another program.
@@ -191,6 +192,9 @@ def show(
     if as_json:
         emit_json(found)
         return
+    # A table shows four digits of a number; self energies need more.
+    own = found.get("self_energies_eV", {})
+    found["self_energies_eV"] = {key: f"{value:.6f}" for key, value in own.items()}
     emit("\n".join([f"model {name}", *tree("generation", found, "  ")]))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbOption, reading
+from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.models import generation_number, is_generation
 from alflow.cli.terminal import JsonFlag, Listing, emit, emit_json, emit_listing, talk
 from alflow.core.errors import SettingsError
@@ -27,20 +27,20 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
-    source: Annotated[
-        str,
+    source: DbArgument = None,
+    generation: Annotated[
+        str | None,
         typer.Argument(
-            metavar="[DB] gN", help="Database, and the generation.", show_default=False
+            metavar="gN", help="Generation, for example g3.", show_default=False
         ),
-    ],
-    generation: Annotated[str | None, typer.Argument(hidden=True)] = None,
+    ] = None,
     db_option: DbOption = None,
     *,
     energy_noise: Annotated[
-        float, typer.Option(min=0, help="RMS difference that counts as noise [meV/atom].")
+        float, typer.Option(min=0, help="RMS difference that counts as noise, in meV/atom.")
     ] = 1.0,
     force_noise: Annotated[
-        float, typer.Option(min=0, help="RMS difference that counts as noise [meV/Å].")
+        float, typer.Option(min=0, help="RMS difference that counts as noise, in meV/Å.")
     ] = 10.0,
     directory: Annotated[
         Path | None, typer.Option(help="An empty folder for its files, which are kept.")
@@ -54,14 +54,13 @@ def reproduce(
     """
     from alflow.loop.reproduce import reproduce as do_again
 
-    database: str | None = source
+    if generation is None and source is not None and is_generation(source):
+        source, generation = None, source
     if generation is None:
-        if not is_generation(source):
-            raise SettingsError(
-                "which generation is to be reproduced?",
-                next_step=f"alflow reproduce {source} g0; alflow models ls {source} lists them",
-            )
-        database, generation = None, source
+        raise SettingsError(
+            "which generation is to be reproduced?",
+            next_step=f"alflow reproduce {source or 'DB'} g0; alflow models ls lists them",
+        )
     number = generation_number(generation)
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise SettingsError(f"the folder {directory} is not empty")
@@ -70,7 +69,7 @@ def reproduce(
         if directory is None
         else nullcontext(directory)
     )
-    with place as folder, reading(database, db_option) as store:
+    with place as folder, reading(source, db_option) as store:
         Path(folder).mkdir(parents=True, exist_ok=True)
         talk(f"training g{number} once more ...")
         done = do_again(store, number, Path(folder))

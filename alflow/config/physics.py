@@ -44,6 +44,7 @@ def _own_checks(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from units.unit_findings(data)
     yield from _timestep(data)
     yield from _members(data)
+    yield from _pretrained(data)
     yield from _stop_rules(data)
     yield from level_findings(data)
     yield from element_findings(data)
@@ -115,6 +116,14 @@ def _stop_rules(data: Mapping[str, Any]) -> Iterator[Finding]:
     if survival is not None and not _has_clock(data):
         message = "cannot be reached: no time passes in trajectories of this sampler"
         yield Finding((*here, "survival_ps"), message, "use force_rmse_eV_per_A", "AL121")
+
+
+def _pretrained(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Weights to begin from that no training would begin from."""
+    is_named = section(data, "model").get("pretrained") is not None
+    if is_named and section(data, "train").get("warm_start") is False:
+        message = "false would leave the weights of model.pretrained unused"
+        yield Finding(("train", "warm_start"), message, "leave one of them out", "AL121")
 
 
 def _has_clock(data: Mapping[str, Any]) -> bool:

@@ -164,7 +164,10 @@ def _members(
     store: Store, generation: int, values: Mapping[str, Any]
 ) -> tuple[MemberPair, ...]:
     stored = {one["member"]: one for one in show(store, f"g{generation}")["members"]}
-    found = dict(enumerate(values["members"]))
+    found = {
+        one.get("member", place): {k: v for k, v in one.items() if k != "member"}
+        for place, one in enumerate(values["members"])
+    }
     pairs = []
     for number in sorted({*stored, *found}):
         before, after = stored.get(number, {}), found.get(number, {})

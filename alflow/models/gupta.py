@@ -89,6 +89,8 @@ class GuptaPotential:
     ) -> Evaluation:
         """Energies of all systems, and forces unless they are "none".
 
+        A system with a coordinate that is not finite has energies and forces that are NaN.
+
         Raises:
             SettingsError: If an atom is of an element without parameters.
         """
@@ -96,13 +98,15 @@ class GuptaPotential:
         per_atom = bonds.repulsion - bonds.density.sqrt()
         energies = torch.zeros(batch.n_systems, dtype=self.dtype, device=self.device)
         energies.index_add_(0, batch.system_idx, per_atom)
-        energies = energies.to(torch.float64)[None]
+        broken = ~batch.is_finite
+        energies = energies.to(torch.float64)[None].masked_fill(broken, torch.nan)
         if forces == "none":
             return Evaluation(energies)
         pull = bonds.slopes()[:, None] * bonds.vectors / bonds.distances[:, None]
         total = torch.zeros_like(batch.positions)
         total.index_add_(0, bonds.i, pull)
         total.index_add_(0, bonds.j, -pull)
+        total.masked_fill_(broken[batch.system_idx, None], torch.nan)
         return Evaluation(energies, total, total[None] if forces == "members" else None)
 
     def stresses(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "systems 3 3"]:

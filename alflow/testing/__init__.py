@@ -1,1 +1,30 @@
-"""Conformance suites for plug-ins, and the crash test that users can run themselves."""
+"""Test helpers: conformance suites that plug-ins inherit, and crash tests of whole campaigns.
+
+    from alflow.testing import ModelFamilyTests, PotentialTests, TrainerTests
+
+The suites are classes with tests; a plug-in's test file inherits one and names what is tested.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alflow.testing.families import ModelFamilyTests
+    from alflow.testing.potentials import PotentialTests
+    from alflow.testing.trainers import TrainerTests
+
+__all__ = ["ModelFamilyTests", "PotentialTests", "TrainerTests"]
+
+_HOMES = {
+    "ModelFamilyTests": "alflow.testing.families",
+    "PotentialTests": "alflow.testing.potentials",
+    "TrainerTests": "alflow.testing.trainers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a suite when it is asked for: `alflow chaos` needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

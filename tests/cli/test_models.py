@@ -67,6 +67,7 @@ def test_a_generation_is_shown_back_to_the_first_one(alflow, trained):
         "models", "show", "1"
     ).out  # the one database here, and a number without g
     assert "warm_start" in text
+    assert "O  -2041.300000" in text
     assert "sha256" in text
     per_member = SETTINGS.create([1, 8], 0).networks.parameters()
     assert found["parameters_per_member"] == sum(p.numel() for p in per_member) // 2

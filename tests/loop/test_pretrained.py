@@ -213,6 +213,18 @@ def test_all_of_the_file_is_the_file(weights):
         part_of(weights, ("H", "Al"), 2)
 
 
+def test_members_are_counted_anew(weights):
+    """A generation that lost its second member says so; a campaign has all that it takes."""
+    whole = AniEnsemble.from_bytes(weights)
+    part = part_of(
+        whole.to_bytes({"members": "[0, 2, 3]", "note": "kept"}), tuple(WIDTHS), 3
+    )
+    metadata = AniEnsemble.from_bytes(part).metadata
+    assert "members" not in metadata
+    assert metadata["note"] == "kept"
+    assert read_tensors(part).keys() == read_tensors(weights).keys()
+
+
 def test_random_weights_of_the_same_shape_can_be_made(campaign_file):
     model = load_campaign(campaign_file).model
     fresh = model.create([29, 13], 5)
@@ -247,6 +259,14 @@ def test_a_file_that_does_not_fit_is_told_by_check(campaign_file, old, new, mess
     told = str(caught.value)
     assert message in told
     assert "campaign.yaml:7:" in told  # the line of the model
+
+
+def test_weights_that_nothing_would_start_from_are_told(campaign_file):
+    campaign_file.write_text(
+        CAMPAIGN.replace("epochs: 3,", "epochs: 3, warm_start: false,")
+    )
+    with pytest.raises(CampaignFileError, match="would leave the weights of"):
+        load_campaign(campaign_file)
 
 
 def test_all_members_are_taken_unless_fewer_are_asked_for(campaign_file):

@@ -20,6 +20,8 @@ from alflow.models.headers import Layout, read_layout, write_plain
 from alflow.registry import Settings
 
 DTYPES = {"F32": "float32", "F64": "float64"}
+_NUMBERS = "members"
+"""Where a generation that lost members says which they are; a campaign counts its own from 0."""
 
 
 class AniPretrained(Settings):
@@ -124,7 +126,8 @@ def part_of(content: bytes, elements: Sequence[str], members: int) -> bytes:
     kept = [symbol for symbol in known if symbol in elements]
     try:
         tensors = load(content)
-        if kept == known and len(tensors[f"{known[0]}.0.weight"]) == members:
+        is_whole = kept == known and len(tensors[f"{known[0]}.0.weight"]) == members
+        if is_whole and _NUMBERS not in _metadata(layout.strings):
             return content
         constants = AniConstants.from_json(ani["descriptor"])
         return write_plain(
@@ -149,6 +152,11 @@ def _ani(layout: Layout) -> dict[str, Any]:
     return found
 
 
+def _metadata(strings: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = json.loads(strings.get("metadata", "{}"))
+    return found
+
+
 def _hidden(layout: Layout, symbol: str) -> list[int]:
     layers = sum(name.startswith(f"{symbol}.") for name in layout.shapes) // 2
     return [layout.shapes[f"{symbol}.{k}.weight"][2] for k in range(layers - 1)]
@@ -163,7 +171,7 @@ def _header(
 ) -> dict[str, str]:
     own = {symbol: ani["self_energies"][symbol] for symbol in kept}
     metadata = {
-        **json.loads(strings.get("metadata", "{}")),
+        **{k: v for k, v in _metadata(strings).items() if k != _NUMBERS},
         "part_of_sha256": sha,
         "part_elements": " ".join(kept),
         "part_members": str(members),
