@@ -36,10 +36,11 @@ from alflow.execution.files import CampaignFiles
 from alflow.registry import available
 
 PRELOAD_VARIABLE = "ALFLOW_PRELOAD"
-"""Environment variable with the modules to import before forking, separated by commas."""
+"""Environment variable with what to import before forking, separated by commas: modules, or
+`module:function` to call the function as well."""
 SCRATCH_VARIABLE = "ALFLOW_SCRATCH"
 """Environment variable with the folder for private working directories."""
-DEFAULT_PRELOAD = "torch,numba,ase,pyscf.dft,pyscf.scf,pyscf.grad"
+DEFAULT_PRELOAD = "torch,alflow.models.compiled:warm_up,ase,pyscf.dft,pyscf.scf,pyscf.grad"
 
 
 class Server:
@@ -163,12 +164,15 @@ class Server:
 
 
 def preload() -> None:
-    """Import what bodies will need. Imports only: no thread pool, no accelerator context."""
+    """Import what bodies will need: no thread pool, no accelerator context."""
     names = os.environ.get(PRELOAD_VARIABLE, DEFAULT_PRELOAD).split(",")
     names += [entry.module for entry in available("tasks").values()]
     for name in filter(None, names):
+        module, _, function = name.partition(":")
         try:
-            importlib.import_module(name)
+            found = importlib.import_module(module)
+            if function:
+                getattr(found, function)()
         except Exception as error:  # noqa: BLE001 - a broken plug-in concerns its own tasks only
             sys.stderr.write(f"preload of {name}: {type(error).__name__}: {error}\n")
     # What is here now is shared with every child; the collector need not look at it again.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from alflow.core.elements import COVALENT_RADII_A
 from alflow.core.sampling import StopReason
+from alflow.md.compiled import motion_kernels
 from alflow.md.state import State, squared
 from alflow.models.potential import Evaluation, Pairs
 
@@ -66,6 +67,14 @@ def runaways(state: State, timestep_fs: float) -> list[Verdict]:
     There may be none if there are no such replicas. Called when the atoms have moved and before
     anything is computed from where they are.
     """
+    fast = motion_kernels(state.positions.device)
+    if fast is not None and fast.is_sound(
+        state.positions.numpy(),
+        state.velocities.numpy(),
+        timestep_fs * timestep_fs,
+        LARGEST_MOVE_A**2,
+    ):
+        return []
     way_squared = squared(state.velocities) * (timestep_fs * timestep_fs)
     is_slow = way_squared <= LARGEST_MOVE_A**2
     is_there = _are_finite(state.positions)
@@ -81,7 +90,13 @@ def runaways(state: State, timestep_fs: float) -> list[Verdict]:
 def not_finite(state: State, evaluation: Evaluation) -> Bool[Tensor, " systems"]:
     """Replicas of which an energy of a member or a force is not a finite number."""
     has_sane_energy = evaluation.energies.isfinite().all(dim=0)
-    return ~has_sane_energy | _has_one(state, ~_are_finite(state.forces))
+    fast = motion_kernels(state.positions.device)
+    if fast is None:
+        return ~has_sane_energy | _has_one(state, ~_are_finite(state.forces))
+    has_sane_forces = fast.are_finite(
+        state.forces.numpy(), state.system_idx.numpy(), state.n_systems
+    )
+    return ~(has_sane_energy & torch.from_numpy(has_sane_forces))
 
 
 def too_hot(

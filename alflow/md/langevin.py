@@ -6,12 +6,14 @@ forces, half a kick (B). Without friction it is velocity Verlet, that is constan
 
 import math
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from alflow.core.units import ACCELERATION_PER_FORCE
+from alflow.core.units import ACCELERATION_PER_FORCE, BOLTZMANN_EV_PER_K
+from alflow.md.compiled import motion_kernels
 from alflow.md.state import State
 from alflow.md.velocities import thermal_speed
 
@@ -66,8 +68,14 @@ def until_new_forces(
 
     The cells are scaled at its end, when the forces are about to be renewed anyway.
     """
-    state = drift(kick(state, timestep_fs / 2), timestep_fs / 2)
-    state = drift(thermostat(state, bath, friction_per_fs, timestep_fs), timestep_fs / 2)
+    fast = motion_kernels(state.positions.device)
+    if fast is None:
+        state = drift(kick(state, timestep_fs / 2), timestep_fs / 2)
+        state = drift(
+            thermostat(state, bath, friction_per_fs, timestep_fs), timestep_fs / 2
+        )
+    else:
+        state = _until_new_forces(fast, state, bath, friction_per_fs, timestep_fs)
     return state if bath.scale is None else state.rescaled(bath.scale)
 
 
@@ -75,4 +83,50 @@ def with_new_forces(
     state: State, forces: Float[Tensor, "atoms 3"], timestep_fs: float
 ) -> State:
     """The rest of a step: the last half kick (B) with the new forces [eV/Å], (atoms, 3)."""
-    return kick(replace(state, forces=forces.to(torch.float64)), timestep_fs / 2)
+    forces = forces.to(torch.float64)
+    fast = motion_kernels(state.positions.device)
+    if fast is None:
+        return kick(replace(state, forces=forces), timestep_fs / 2)
+    velocities = fast.kick(
+        state.velocities.numpy(),
+        forces.numpy(),
+        state.masses.numpy(),
+        timestep_fs / 2,
+        ACCELERATION_PER_FORCE,
+    )
+    return replace(state, forces=forces, velocities=torch.from_numpy(velocities))
+
+
+def _until_new_forces(
+    fast: ModuleType, state: State, bath: Bath, friction_per_fs: float, timestep_fs: float
+) -> State:
+    """B, A, O, A by compiled functions."""
+    half_fs, masses = timestep_fs / 2, state.masses.numpy()
+    positions, velocities = fast.kick_and_drift(
+        state.positions.numpy(),
+        state.velocities.numpy(),
+        state.forces.numpy(),
+        masses,
+        half_fs,
+        ACCELERATION_PER_FORCE,
+    )
+    if bath.noise is None or friction_per_fs == 0:
+        fast.drift(positions, velocities, half_fs)
+    else:
+        fast.thermalise_and_drift(
+            positions,
+            velocities,
+            masses,
+            state.system_idx.numpy(),
+            bath.temperature_K.numpy(),
+            bath.noise.numpy(),
+            math.exp(-friction_per_fs * timestep_fs),
+            math.sqrt(-math.expm1(-2 * friction_per_fs * timestep_fs)),
+            BOLTZMANN_EV_PER_K * ACCELERATION_PER_FORCE,
+            half_fs,
+        )
+    return replace(
+        state,
+        positions=torch.from_numpy(positions),
+        velocities=torch.from_numpy(velocities),
+    )

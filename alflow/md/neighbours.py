@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alflow.core.elements import COVALENT_RADII_A
+from alflow.md.compiled import motion_kernels
 from alflow.md.state import State, squared
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch, Pairs
@@ -162,9 +163,18 @@ class VerletList:
         """
         scale = state.scale / self.found.scale
         room = scale * (self._cutoff_A + self._skin_A) - self._cutoff_A
-        room = torch.where(room > 0, room * 0.5, 0.0)[state.system_idx]
+        room = torch.where(room > 0, room * 0.5, 0.0)
+        fast = motion_kernels(state.positions.device)
+        if fast is not None and not fast.has_moved_far(
+            state.positions.numpy(),
+            self.found.positions.numpy(),
+            state.system_idx.numpy(),
+            scale.numpy(),
+            room.numpy(),
+        ):
+            return
         way = state.positions - self.found.positions * scale[state.system_idx, None]
-        is_far = squared(way) >= room * room
+        is_far = squared(way) >= (room * room)[state.system_idx]
         if bool(is_far.any()):
             self._renew(state, torch.unique(state.system_idx[is_far]).tolist())
 
@@ -175,6 +185,14 @@ class VerletList:
         not a number counts as too close.
         """
         i, j, shifts, limits = self.found.close.columns
+        fast = motion_kernels(state.positions.device)
+        if fast is not None and not fast.is_close(
+            state.positions.numpy(),
+            state.cells.numpy(),
+            state.system_idx.numpy(),
+            *(column.numpy() for column in self.found.close.columns),
+        ):
+            return []
         offsets = _offsets(shifts, state.cells, state.system_idx[i])
         distances_squared = squared(state.positions[j] - state.positions[i] + offsets)
         is_close = ~(distances_squared >= limits * limits)

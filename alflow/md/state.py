@@ -11,6 +11,7 @@ from torch import Tensor
 from alflow.core.elements import MASSES_AMU
 from alflow.core.structures import Structure
 from alflow.core.units import ACCELERATION_PER_FORCE, BOLTZMANN_EV_PER_K
+from alflow.md.compiled import motion_kernels
 from alflow.md.transfer import sent
 from alflow.models.potential import Batch
 
@@ -162,6 +163,16 @@ class State:
 
     def kinetic_energy(self) -> Float[Tensor, " systems"]:
         """Kinetic energy of each replica [eV], (systems,)."""
+        fast = motion_kernels(self.positions.device)
+        if fast is not None:
+            found = fast.kinetic_energy(
+                self.velocities.numpy(),
+                self.masses.numpy(),
+                self.system_idx.numpy(),
+                self.n_systems,
+                2 * ACCELERATION_PER_FORCE,
+            )
+            return torch.from_numpy(found)
         return self.total(
             self.masses * squared(self.velocities) / (2 * ACCELERATION_PER_FORCE)
         )

@@ -39,6 +39,15 @@ def usable(what: str, modules: tuple[str, ...], sources: tuple[str, ...]) -> boo
     return True
 
 
+def warm_up() -> None:
+    """Let Numba import what it needs before its first function, which takes half a second."""
+    if is_switched_off():
+        return
+    target: Any = importlib.import_module("numba.core.registry").cpu_target
+    target.target_context.refresh()
+    target.typing_context.refresh()
+
+
 def is_switched_off() -> bool:
     """Whether the user wants no compiled kernels."""
     return os.environ.get(SWITCH, "").lower() == "torch"

@@ -86,12 +86,15 @@ class Minibatch:
     energies: Float[Tensor, " structures"]
     forces: Float[Tensor, "atoms 3"]
 
+    @property
+    def has_forces(self) -> bool:
+        """Whether forces are wanted of any structure."""
+        return any(block.has_forces for block in self.blocks)
+
     def pull(
         self, gradient: Float[Tensor, "members atoms features"]
     ) -> Float[Tensor, "members atoms 3"]:
         """Gradient of the energies in the positions, zero where no forces are wanted.
-
-        Differentiable in its argument: the descriptor has nothing to train.
 
         Args:
             gradient: Derivative of each member's energy in the features [eV],
@@ -115,6 +118,35 @@ class Minibatch:
         if self.loose is None:
             return whole
         own = self.loose.geometry.pull(gradient[:, self.loose.rows])
+        return whole.index_copy(1, self.loose.rows, own)
+
+    def push(
+        self, tangents: Float[Tensor, "members atoms 3"]
+    ) -> Float[Tensor, "members atoms features"]:
+        """The transpose of `pull`: how features change along tangents of the positions.
+
+        Args:
+            tangents: Of each member, (members, atoms, 3).
+        """
+        if self.loose is not None and len(self.loose.rows) == tangents.shape[1]:
+            return self.loose.geometry.push(tangents)
+        n_features = self.features.shape[1]
+        parts = []
+        sizes = [block.n_structures * block.n_atoms for block in self.blocks]
+        for block, slopes in zip(
+            self.blocks, torch.split(tangents, sizes, dim=1), strict=True
+        ):
+            if block.jacobian is None:
+                parts.append(slopes.new_zeros(*slopes.shape[:2], n_features))
+                continue
+            # (structures, members, 3n) x (structures, 3n, rows)
+            rows = slopes.reshape(len(slopes), block.n_structures, -1).transpose(0, 1)
+            pushed = torch.bmm(rows, block.jacobian.transpose(1, 2)).transpose(0, 1)
+            parts.append(pushed.reshape(*slopes.shape[:2], n_features))
+        whole = torch.cat(parts, dim=1)
+        if self.loose is None:
+            return whole
+        own = self.loose.geometry.push(tangents[:, self.loose.rows])
         return whole.index_copy(1, self.loose.rows, own)
 
 
@@ -170,6 +202,12 @@ class TrainingSet:
         self._jacobians: dict[int, Float[Tensor, "rows columns"]] = {}
         budget = jacobian_budget_MB * BYTES_PER_MB if force_gradient == "jvp" else 0.0
         self.features = self._describe(budget)
+        self._keys = [
+            (n_atoms, has_forces, self._is_loose(k), k)
+            for k, (n_atoms, has_forces) in enumerate(
+                zip(self.n_atoms.tolist(), self.has_forces.tolist(), strict=True)
+            )
+        ]
 
     def __len__(self) -> int:
         """Number of structures."""
@@ -202,14 +240,14 @@ class TrainingSet:
             with_forces: Whether derivatives are needed; they are skipped for structures
                 without force labels.
         """
-        wanted = sorted(structure_idx, key=self._sort_key)
+        wanted = sorted(structure_idx, key=self._keys.__getitem__)
         idx = torch.tensor(wanted, dtype=torch.long)
         sizes = self.n_atoms[idx]
         ends = torch.cumsum(sizes, 0)
         atoms = torch.arange(int(ends[-1])) + torch.repeat_interleave(
             self._starts[idx] - ends + sizes, sizes
         )
-        is_loose = [with_forces and self._is_loose(k) for k in wanted]
+        is_loose = [with_forces and self._keys[k][2] for k in wanted]
         return Minibatch(
             idx,
             self._blocks(wanted, with_forces=with_forces),
@@ -229,14 +267,10 @@ class TrainingSet:
             and (self._way != "jvp" or self._kernels is not None)
         )
 
-    def _sort_key(self, structure: int) -> tuple[int, bool, bool, int]:
-        n_atoms, has_forces = int(self.n_atoms[structure]), bool(self.has_forces[structure])
-        return n_atoms, has_forces, self._is_loose(structure), structure
-
     def _blocks(self, wanted: list[int], *, with_forces: bool) -> list[Block]:
         blocks = []
         for (n_atoms, has_forces, is_loose), group in groupby(
-            wanted, lambda k: self._sort_key(k)[:3]
+            wanted, lambda k: self._keys[k][:3]
         ):
             members = list(group)
             if with_forces and has_forces and not is_loose:

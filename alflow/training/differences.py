@@ -21,12 +21,12 @@ from alflow.models.ani.network import StackedNetworks
 from alflow.training.dataset import Minibatch
 from alflow.training.loss import Errors, errors_of
 
-LossOf = Callable[[Errors], Float[Tensor, " members"]]
-"""Loss of each member for what it gets wrong."""
-
 
 def losses_by_differences(
-    networks: StackedNetworks, batch: Minibatch, loss_of: LossOf, step_A: float
+    networks: StackedNetworks,
+    batch: Minibatch,
+    loss_of: Callable[[Errors], Float[Tensor, " members"]],
+    step_A: float,
 ) -> Float[Tensor, " members"]:
     """Loss of each member, whose derivative in the parameters is right to second order.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from alflow.core.seeds import generator
 from alflow.models.ani.network import StackedNetworks
 from alflow.training.dataset import Minibatch, TrainingSet
-from alflow.training.differences import losses_by_differences
+from alflow.training.gradient import losses_and_gradient
 from alflow.training.loss import Errors, Loss, member_errors
 from alflow.training.members import MemberStates
 from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
@@ -195,25 +195,22 @@ class EpochLoop:
             wanted = order[start : start + plan.batch_size]
             batch = self._data.minibatch(wanted, with_forces=with_forces)
             may_train = self._may_train[:, batch.structure_idx]
-            losses = self._losses(batch, may_train)
-            self._adam.step(self.flat.gradient(losses.sum()), rates)
-            total += losses.detach().to(torch.float64) * may_train.sum(1)
+            losses, gradient = self._losses(batch, may_train)
+            self._adam.step(gradient, rates)
+            total += losses.to(torch.float64) * may_train.sum(1)
         return total / self._may_train.sum(1).clamp(min=1)
 
     def _losses(
         self, batch: Minibatch, may_train: Bool[Tensor, "members structures"]
-    ) -> Float[Tensor, " members"]:
-        """Loss of each member, with the right derivative in the parameters."""
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, "members parameters"]]:
+        """Loss of each member, and the derivative of their sum."""
         weights = self._weights[batch.structure_idx]
 
         def loss_of(errors: Errors) -> Float[Tensor, " members"]:
             return self._loss.of_members(errors, may_train, weights)
 
-        networks = self.flat.networks
-        if self._settings.force_gradient == "finite_difference":
-            step_A = self._settings.finite_difference_step_A
-            return losses_by_differences(networks, batch, loss_of, step_A)
-        return loss_of(member_errors(networks, batch))
+        way, step_A = self._settings.force_gradient, self._settings.finite_difference_step_A
+        return losses_and_gradient(self.flat, batch, loss_of, way, step_A)
 
     @torch.no_grad()
     def _held_out_score(self, member: int) -> Score:

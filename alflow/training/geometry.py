@@ -1,21 +1,22 @@
 """Structures of a minibatch whose derivatives are not in memory, and three ways to their forces.
 
-jvp                 the compiled kernels, whose products with the derivative of the descriptor
-                    differentiate into one another
+jvp                 the compiled kernels have products with the derivative of the descriptor in
+                    both directions, which is all that forces and training on them need
 autograd            plain torch, twice backwards: slow, and the oracle of the other two
 finite_difference   forces without a graph; how the loss depends on the parameters through them
                     comes from energies at displaced positions (`alflow.training.differences`)
 """
 
+import functools
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from alflow.models.ani.choice import Differentiable
-from alflow.models.ani.descriptor import AniDescriptor
+from alflow.models.ani.descriptor import AniDescriptor, Described
 from alflow.models.potential import Batch, Pairs
 
 ForceGradient = Literal["jvp", "finite_difference", "autograd"]
@@ -28,7 +29,18 @@ def kernels_of(descriptor: AniDescriptor) -> Differentiable | None:
     return fast if isinstance(fast, Differentiable) else None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@runtime_checkable
+class Pushes(Described, Protocol):
+    """Features of a batch with their derivative, in both directions."""
+
+    def jvp(
+        self, tangents: Float[Tensor, "members atoms 3"]
+    ) -> Float[Tensor, "members atoms features"]:
+        """Change of the features when positions move along each tangent."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
 class Geometry:
     """Where atoms are, with what describes them.
 
@@ -47,23 +59,35 @@ class Geometry:
     def pull(
         self, gradient: Float[Tensor, "members atoms features"]
     ) -> Float[Tensor, "members atoms 3"]:
-        """Gradient of the energies in the positions; with a graph, but for finite differences.
+        """Gradient of the energies in the positions; with a graph for `autograd` alone.
 
         Args:
             gradient: Derivative of each member's energy in the features [eV],
                 (members, atoms, features).
         """
-        if self.way == "finite_difference":
-            state = self.descriptor.evaluate(self.batch, self.pairs)
-            return state.vjp(gradient.detach()).to(gradient.dtype)
         if self.way == "autograd":
             return self._by_autograd(gradient)
-        kernels = kernels_of(self.descriptor)
-        if kernels is None:
+        return self._state.vjp(gradient.detach()).to(gradient.dtype)
+
+    def push(
+        self, tangents: Float[Tensor, "members atoms 3"]
+    ) -> Float[Tensor, "members atoms features"]:
+        """How the features change along tangents of the positions.
+
+        Args:
+            tangents: Of each member, (members, atoms, 3).
+
+        Raises:
+            TypeError: If there are no kernels for it.
+        """
+        state = self._state
+        if not isinstance(state, Pushes):
             raise TypeError("there are no kernels for these forces")
-        species = self.descriptor.species(self.batch.numbers)
-        atoms = kernels.differentiable(self.batch, self.pairs, species)
-        return atoms.pull(self.batch.positions, gradient)
+        return state.jvp(tangents).to(tangents.dtype)
+
+    @functools.cached_property
+    def _state(self) -> Described:
+        return self.descriptor.evaluate(self.batch, self.pairs)
 
     def displaced(
         self, displacements: Float[Tensor, "members atoms 3"]

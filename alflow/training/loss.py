@@ -31,29 +31,28 @@ class Errors:
 
 def member_errors(networks: StackedNetworks, batch: Minibatch) -> Errors:
     """Evaluate all members on a minibatch; differentiable in the parameters."""
-    if not any(block.has_forces for block in batch.blocks):
-        energies = sum_atoms(networks(batch.features, batch.species_idx), batch)
-        return Errors(
-            (energies - batch.energies) / batch.n_atoms,
-            torch.zeros_like(energies),
-            torch.zeros_like(batch.n_atoms),
-        )
+    if not batch.has_forces:
+        return errors_of(networks(batch.features, batch.species_idx), None, batch)
     atomic, gradient = networks.energies_and_gradient(batch.features, batch.species_idx)
     return errors_of(atomic, batch.pull(gradient), batch)
 
 
 def errors_of(
     atomic: Float[Tensor, "members atoms"],
-    pull: Float[Tensor, "members atoms 3"],
+    pull: Float[Tensor, "members atoms 3"] | None,
     batch: Minibatch,
 ) -> Errors:
     """Errors of energies and of forces.
 
     Args:
         atomic: Atomic energies by each member [eV].
-        pull: Gradient of the energies in the positions [eV/Å], zero where no forces are wanted.
+        pull: Gradient of the energies in the positions [eV/Å], zero where no forces are wanted;
+            None if they are wanted nowhere.
         batch: What is right.
     """
+    energy = (sum_atoms(atomic, batch) - batch.energies) / batch.n_atoms
+    if pull is None:
+        return Errors(energy, torch.zeros_like(energy), torch.zeros_like(batch.n_atoms))
     # Forces are minus the gradient.
     squares = (pull + batch.forces).square().mean(2)
     wanted = [
@@ -62,11 +61,7 @@ def errors_of(
         )
         for block in batch.blocks
     ]
-    return Errors(
-        (sum_atoms(atomic, batch) - batch.energies) / batch.n_atoms,
-        sum_atoms(squares, batch) / batch.n_atoms,
-        torch.cat(wanted),
-    )
+    return Errors(energy, sum_atoms(squares, batch) / batch.n_atoms, torch.cat(wanted))
 
 
 def sum_atoms(

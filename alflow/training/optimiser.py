@@ -9,7 +9,10 @@ from torch import Tensor
 
 from alflow.models.ani.network import StackedNetworks
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+BETAS = (0.9, 0.999)
+"""How much of the running means of gradient and square is kept at each step."""
+EPSILON = 1e-8
+"""Added to the root of the square."""
 
 
 class FlatNetworks:
@@ -51,10 +54,17 @@ class FlatNetworks:
         return int((~self.is_frozen).sum())
 
     def gradient(self, loss: Float[Tensor, ""]) -> Float[Tensor, "members parameters"]:
-        """Derivative of a loss in all parameters, zero for frozen ones."""
+        """Derivative of a loss in all parameters."""
         parts = torch.autograd.grad(loss, list(self.networks.parameters()))
-        whole = torch.cat([part.flatten(1) for part in parts], dim=1)
-        return whole.masked_fill_(self.is_frozen, 0.0)
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def views(
+        self, matrix: Float[Tensor, "members parameters"]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights and biases in a matrix like `values`, in the order of `StackedNetworks`."""
+        tensors = self._views(matrix)
+        half = len(tensors) // 2
+        return tensors[:half], tensors[half:]
 
     def member(self, member: int) -> StackedNetworks:
         """One member alone, on the same memory."""
@@ -80,20 +90,24 @@ class FlatNetworks:
     def over(self, matrix: Float[Tensor, "members parameters"]) -> StackedNetworks:
         """Networks of the same shape on top of other parameters, of any number of members."""
         # parameters() walks the weights of all elements and layers first, then the biases.
-        tensors = self._views(matrix)
-        half = len(tensors) // 2
         networks = StackedNetworks(
-            tensors[:half],
-            tensors[half:],
-            self._template.n_elements,
-            self._template.activation,
+            *self.views(matrix), self._template.n_elements, self._template.activation
         )
         networks.standardise(self._template.feature_mean, self._template.feature_scale)
         return networks
 
 
 class StackedAdam:
-    """Adam with a learning rate for each member."""
+    """Adam (Kingma and Ba 2015) with a learning rate for each member.
+
+    `torch.optim` imports a compiler before its first step, which takes longer than many trainings;
+    its kernel is called without it.
+
+    Attributes:
+        mean: Running mean of the gradient, (members, parameters).
+        square: Running mean of its square, (members, parameters).
+        steps: Steps since the start or since a member was forgotten, (members,).
+    """
 
     def __init__(self, flat: FlatNetworks, clip: float | None) -> None:
         """Start without a memory.
@@ -103,9 +117,10 @@ class StackedAdam:
             clip: Largest norm of the gradient of one member; None does not clip.
         """
         self._clip = clip
-        # A row of the matrix is to torch one parameter, in a group with a rate of its own.
-        self._rows = list(flat.values.unbind())
-        self._adam = torch.optim.Adam([{"params": [row]} for row in self._rows], fused=True)
+        self._values = flat.values
+        self.mean = torch.zeros_like(flat.values)
+        self.square = torch.zeros_like(flat.values)
+        self.steps = torch.zeros(len(flat.values), dtype=torch.float32)
 
     @torch.no_grad()
     def step(
@@ -122,47 +137,46 @@ class StackedAdam:
         if self._clip is not None:
             norms = gradient.norm(dim=1, keepdim=True)
             gradient.mul_(self._clip / norms.clamp(min=self._clip))
-        columns = zip(
-            self._rows,
-            self._adam.param_groups,
-            gradient,
-            learning_rates.tolist(),
-            strict=True,
+        self.steps += learning_rates > 0
+        for member, rate in enumerate(learning_rates.tolist()):
+            if rate > 0:
+                self._step(member, gradient[member], rate)
+
+    def _step(self, member: int, slope: Float[Tensor, " parameters"], rate: float) -> None:
+        torch._fused_adam_(
+            [self._values[member]],
+            [slope],
+            [self.mean[member]],
+            [self.square[member]],
+            [],
+            [self.steps[member]],
+            lr=rate,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=0.0,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
         )
-        for row, group, slope, rate in columns:
-            row.grad = slope if rate > 0 else None
-            group["lr"] = rate
-        self._adam.step()
 
     def forget(self, members: Bool[Tensor, " members"]) -> None:
         """Clear what is remembered of some members, after their parameters were rolled back."""
-        for member in torch.nonzero(members)[:, 0].tolist():
-            self._adam.state.pop(self._rows[member], None)
+        self.mean[members] = 0.0
+        self.square[members] = 0.0
+        self.steps[members] = 0.0
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is remembered, by name, for a checkpoint; zero of members without a memory."""
-        states = [self._adam.state.get(row, {}) for row in self._rows]
+        """What is remembered, by name, for a checkpoint."""
         return {
-            "adam_step": torch.stack([torch.as_tensor(s.get("step", 0.0)) for s in states]),
-            **{
-                f"adam_{name}": torch.stack(
-                    [
-                        s.get(name, torch.zeros_like(r))
-                        for s, r in zip(states, self._rows, strict=True)
-                    ]
-                )
-                for name in _MOMENTS
-            },
+            "adam_mean": self.mean,
+            "adam_square": self.square,
+            "adam_steps": self.steps,
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `tensors`."""
-        for member, row in enumerate(self._rows):
-            step = tensors["adam_step"][member].clone()
-            moments = {name: tensors[f"adam_{name}"][member].clone() for name in _MOMENTS}
-            self._adam.state.pop(row, None)
-            if step > 0:
-                self._adam.state[row] = {"step": step, **moments}
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
 
 
 def cosine(start: float, stop: float, epoch: int, epochs: int) -> float:

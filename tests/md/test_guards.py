@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from alflow.core.sampling import StopReason
 from alflow.core.structures import Structure
-from alflow.md import guards
+from alflow.md import guards, langevin, neighbours, state
 from alflow.md.engine import Engine, Motion
 from alflow.md.guards import Limits, collapsed, exploded, pieces, reasons
 from alflow.md.langevin import Bath
@@ -127,6 +127,8 @@ def test_a_step_waits_for_the_neighbour_list_alone(crystal, monkeypatch):
     moment = engine.start(State.from_structures([crystal(1)] * 2), Bath(target))
     bath = Bath(target, torch.zeros_like(moment.state.positions), torch.ones(2).double())
     monkeypatch.setattr(guards, "_may_ask", lambda device: False)
+    for module in (guards, langevin, neighbours, state):
+        monkeypatch.setattr(module, "motion_kernels", lambda device: None)
     with Waits() as waits:
         moment = engine.advance(moment, bath)
     assert moment.stopped == {}

@@ -8,9 +8,9 @@ from alflow.core.seeds import child_seed
 from alflow.models.ani.descriptor import AniDescriptor
 from alflow.models.ani.network import StackedNetworks
 from alflow.training.dataset import TrainingSet
-from alflow.training.differences import losses_by_differences
 from alflow.training.epochs import EpochLoop, Plan
-from alflow.training.loss import Loss, member_errors
+from alflow.training.gradient import losses_and_gradient
+from alflow.training.loss import Loss
 from alflow.training.optimiser import FlatNetworks
 from alflow.training.settings import StackedSettings
 
@@ -31,8 +31,8 @@ def prepare(data, model, way, dtype, activation="silu", budget=0.0):
     return prepared, FlatNetworks(networks)
 
 
-def gradient(data, model, way, dtype, *, step_A=1e-3, budget=0.0, energy_weight=0.7):
-    prepared, flat = prepare(data, model, way, dtype, budget=budget)
+def gradient(data, model, way, dtype, *, step_A=1e-3, energy_weight=0.7, **options):
+    prepared, flat = prepare(data, model, way, dtype, **options)
     batch = prepared.minibatch(range(len(data)), with_forces=True)
     may_train = torch.ones(2, len(data), dtype=torch.bool)
     weights = torch.linspace(0.5, 1.0, len(data), dtype=dtype)
@@ -41,11 +41,8 @@ def gradient(data, model, way, dtype, *, step_A=1e-3, budget=0.0, energy_weight=
     def loss_of(errors):
         return loss.of_members(errors, may_train, weights)
 
-    if way == "finite_difference":
-        losses = losses_by_differences(flat.networks, batch, loss_of, step_A)
-    else:
-        losses = loss_of(member_errors(flat.networks, batch))
-    return flat.gradient(losses.sum()).double(), losses.detach()
+    losses, found = losses_and_gradient(flat, batch, loss_of, way, step_A)
+    return found.double(), losses
 
 
 def relative(found, expected):
@@ -72,6 +69,42 @@ def test_all_ways_agree_with_autograd(data, model, way, dtype, tolerance):
     found, same = gradient(data, model, way, dtype)
     assert relative(found, expected) < tolerance
     torch.testing.assert_close(same.double(), losses, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("activation", ["silu", "celu", "gelu"])
+@pytest.mark.parametrize("has_forces", [True, False])
+def test_what_is_written_by_hand_is_what_autograd_gives(
+    make_clusters, model, activation, has_forces
+):
+    data = make_clusters(6, forces=has_forces)
+    found, expected = (
+        gradient(data, model, way, torch.float64, activation=activation)
+        for way in ("jvp", "autograd")
+    )
+    assert relative(found[0], expected[0]) < 1e-12
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-12, atol=0)
+
+
+def test_an_element_that_is_not_in_a_minibatch_gets_no_gradient(make_clusters, model):
+    data = [item for item in make_clusters(6) if item.structure.n_atoms == 3]
+    alone = [
+        type(item)(
+            type(item.structure)(item.structure.numbers[1:], item.structure.positions[1:]),
+            type(item.label)(0.0, item.label.forces[1:]),
+            item.label_id,
+            item.group,
+        )
+        for item in data
+    ]
+    prepared, flat = prepare(alone, model, "jvp", torch.float64)
+    batch = prepared.minibatch(range(len(alone)), with_forces=True)
+    loss = Loss(1.0, 1.0)
+    _, found = losses_and_gradient(
+        flat, batch, lambda errors: loss.of_structures(errors).sum(1)
+    )
+    weights, biases = flat.views(found)
+    assert all(float(part.abs().max()) > 0 for part in (*weights[:3], *biases[:3]))
+    assert all(float(part.abs().max()) == 0 for part in (*weights[3:], *biases[3:]))
 
 
 def test_kernels_give_what_kept_derivatives_give(data, model):

@@ -40,6 +40,27 @@ ACTIVATIONS: dict[str, ActivationPair] = {"silu": _silu, "celu": _celu, "gelu": 
 """Value and derivative of each activation, both differentiable once more."""
 
 
+def _silu_curvature(x: Tensor) -> Tensor:
+    gate = torch.sigmoid(x)
+    return gate * (1 - gate) * (2 + x * (1 - 2 * gate))
+
+
+def _celu_curvature(x: Tensor) -> Tensor:
+    return torch.where(x > 0, 0.0, torch.exp(x.clamp(max=0) / CELU_ALPHA) / CELU_ALPHA)
+
+
+def _gelu_curvature(x: Tensor) -> Tensor:
+    return (2 - x * x) * torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+CURVATURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": _silu_curvature,
+    "celu": _celu_curvature,
+    "gelu": _gelu_curvature,
+}
+"""Second derivative of each activation."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ElementOrder:
     """Atoms sorted by element.

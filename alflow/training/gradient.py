@@ -1,0 +1,63 @@
+"""Loss of all members on a minibatch, and its derivative in their parameters."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alflow.training.dataset import Minibatch
+from alflow.training.differences import losses_by_differences
+from alflow.training.geometry import ForceGradient
+from alflow.training.loss import Errors, errors_of, member_errors
+from alflow.training.optimiser import FlatNetworks
+from alflow.training.passes import Passes
+
+LossOf = Callable[[Errors], Float[Tensor, " members"]]
+"""Loss of each member for what it gets wrong."""
+
+
+def losses_and_gradient(
+    flat: FlatNetworks,
+    batch: Minibatch,
+    loss_of: LossOf,
+    way: ForceGradient = "jvp",
+    step_A: float = 1e-3,
+) -> tuple[Float[Tensor, " members"], Float[Tensor, "members parameters"]]:
+    """Loss of each member, and the derivative of their sum in all parameters, zero for frozen ones.
+
+    Args:
+        flat: All members.
+        batch: Structures.
+        loss_of: The loss.
+        way: How forces depend on the parameters.
+        step_A: With `finite_difference`: how far the atom that moves most is moved [Å].
+    """
+    if way == "jvp":
+        losses, gradient = _by_hand(flat, batch, loss_of)
+    elif way == "finite_difference":
+        losses = losses_by_differences(flat.networks, batch, loss_of, step_A)
+        gradient = flat.gradient(losses.sum())
+    else:
+        losses = loss_of(member_errors(flat.networks, batch))
+        gradient = flat.gradient(losses.sum())
+    return losses.detach(), gradient.masked_fill_(flat.is_frozen, 0.0)
+
+
+@torch.no_grad()
+def _by_hand(
+    flat: FlatNetworks, batch: Minibatch, loss_of: LossOf
+) -> tuple[Float[Tensor, " members"], Float[Tensor, "members parameters"]]:
+    passes = Passes(flat.networks, batch.features, batch.species_idx)
+    leaves = [passes.energies()]
+    if batch.has_forces:
+        leaves.append(batch.pull(passes.gradient()))
+    with torch.enable_grad():
+        for leaf in leaves:
+            leaf.requires_grad_()
+        losses = loss_of(errors_of(leaves[0], leaves[1] if leaves[1:] else None, batch))
+        of_energies, *of_pull = torch.autograd.grad(losses.sum(), leaves)
+    of_gradient = batch.push(of_pull[0]) if of_pull else None
+    gradient = torch.empty_like(flat.values)
+    passes.add_up(of_energies, of_gradient, *flat.views(gradient))
+    return losses, gradient
