@@ -63,6 +63,16 @@ def check_data(data: Dataset, *, needs_energies: bool) -> None:
         )
 
 
+def unused_stresses(data: Dataset, stress_weight: float) -> str | None:
+    """A sentence about a weight of stresses that weighs nothing; None if all is well."""
+    if not stress_weight or (data.has_stress & data.pbc.all(1)).any():
+        return None
+    return (
+        f"train.stress_weight is {stress_weight:g}, but no label of a structure that is periodic "
+        "in all directions has a stress: it has no effect"
+    )
+
+
 def level_gap(
     data: Dataset, elements: Sequence[int], compositions: Float[np.ndarray, "structures n"]
 ) -> str | None:

@@ -22,7 +22,13 @@ from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
 from alflow.models.self_energies import fit_self_energies
 from alflow.training.checkpoint import Keeper
-from alflow.training.checks import check_data, check_parent, level_gap, members_of
+from alflow.training.checks import (
+    check_data,
+    check_parent,
+    level_gap,
+    members_of,
+    unused_stresses,
+)
 from alflow.training.dataset import TrainingSet
 from alflow.training.epochs import EpochLoop, Plan, Score
 from alflow.training.members import MAX_ROLLBACKS
@@ -50,8 +56,8 @@ class FitResult:
         weights: Bytes of a safetensors file with all members.
         members: For each trained member: its number (`member`), seed, epochs, best_epoch,
             n_parameters (trained ones), n_train, n_holdout, rollbacks, retrained (how often it
-            began anew from random weights) and train and hold-out RMSE [eV/atom, eV/Å]. What was
-            not compared is left out.
+            began anew from random weights) and train and hold-out RMSE [eV/atom, eV/Å, eV/Å³].
+            What was not compared is left out.
         epochs: For each epoch: epoch, train_loss, learning_rate, active_members, rollbacks and
             hold-out RMSE [meV/atom, meV/Å]; `round`, if members begin anew in it.
     """
@@ -111,10 +117,13 @@ class StackedTrainer:
             dtype,
             self._settings.jacobian_budget_MB,
             self._settings.force_gradient,
+            with_stress=self._settings.stress_weight > 0,
         )
-        gap = level_gap(data, ensemble.descriptor.elements, training_set.compositions)
-        if gap is not None and context is not None:
-            context.note(gap)
+        if context is not None:
+            gap = level_gap(data, ensemble.descriptor.elements, training_set.compositions)
+            unused = unused_stresses(data, self._settings.stress_weight)
+            for text in filter(None, (gap, unused)):
+                context.note(text)
         ensemble.self_energies = self_energies_for(ensemble, training_set)
         training_set.subtract(
             [ensemble.self_energies[z] for z in ensemble.descriptor.elements]
@@ -283,6 +292,8 @@ def _members(
             "train_force_rmse_eV_per_A": trained.force_rmse,
             "holdout_energy_rmse_eV_per_atom": held.energy_rmse,
             "holdout_force_rmse_eV_per_A": held.force_rmse,
+            "train_stress_rmse_eV_per_A3": trained.stress_rmse,
+            "holdout_stress_rmse_eV_per_A3": held.stress_rmse,
         }
         record, mask = standing.records[m], held_out[m]
         members.append(
