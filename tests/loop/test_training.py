@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from alflow.cli.training import running_trainings
 from alflow.config.resolution import settings_from_resolved
 from alflow.core.labels import Label
 from alflow.core.structures import Structure
@@ -12,7 +13,13 @@ from alflow.loop.campaign import run_campaign
 from alflow.loop.manager import Ending, Manager
 from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.settings import AniSettings
-from alflow.store import ImportSource, NewLabelled, NewStructure, SightingKind
+from alflow.store import (
+    ImportSource,
+    NewLabelled,
+    NewStructure,
+    SightingKind,
+    open_store,
+)
 from alflow.store.views import progress, status
 from alflow.training.checkpoint import Checkpoint
 
@@ -72,6 +79,7 @@ def settings_of(train=None, **loop):
 
 def run(campaign):
     notices = []
+    campaign.store.record_directory(campaign.files.root)
     manager = Manager(campaign, InlineExecutor(campaign.files), notices.append)
     assert manager.run() is Ending.DECIDED
     return notices
@@ -168,6 +176,12 @@ def test_a_campaign_interrupted_in_mid_training_ends_the_same(
     database = tmp_path / "killed.db"
     with pytest.raises(KeyboardInterrupt), run_campaign(database, settings) as campaign:
         run(campaign)
+    with open_store(database, read_only=True) as store:
+        (training,) = running_trainings(store)
+    assert training["key"] == "train/g0"
+    assert (training["epoch"], training["epochs"]) == (4.0, 8.0)
+    assert training["active_members"] == 3.0
+    assert training["seconds_left"] >= 0
     with run_campaign(database, settings) as campaign:
         run(campaign)
         assert campaign.store.content_digest() == expected
