@@ -62,7 +62,7 @@ def _by_hand(
         losses = loss_of(errors_of(energies, pull, batch, stress))
         # Without a weight, nothing depends on a stress.
         of_energies, *others = torch.autograd.grad(
-            losses.sum(), leaves, materialize_grads=True
+            losses.sum(), leaves, materialize_grads=stress is not None
         )
     of_gradient = batch.push(others.pop(0)) if pull is not None else None
     if slopes is not None and batch.strained is not None:
