@@ -14,12 +14,17 @@ def utc(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def lasting(seconds: float) -> str:
+    """A time [s] in its largest sensible unit."""
+    if seconds < 2 * _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * _HOUR_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    if seconds < 2 * _DAY_S:
+        return f"{seconds / _HOUR_S:.0f} h"
+    return f"{seconds / _DAY_S:.0f} days"
+
+
 def ago(seconds: float) -> str:
     """A time that has passed [s], in its largest sensible unit."""
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s ago"
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min ago"
-    if seconds < 2 * _DAY_S:
-        return f"{seconds / _HOUR_S:.0f} h ago"
-    return f"{seconds / _DAY_S:.0f} days ago"
+    return f"{lasting(seconds)} ago"

@@ -1,7 +1,8 @@
 """`alflow status`: one screen that says how a campaign is."""
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -9,6 +10,7 @@ from alflow.cli import themes
 from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.moments import ago, utc
 from alflow.cli.terminal import JsonFlag, Listing, cell, emit, emit_json, plain_table
+from alflow.cli.training import running_trainings, training_line
 
 if TYPE_CHECKING:
     from alflow.store.views import Status
@@ -33,11 +35,12 @@ def status(
 
     with reading(db, db_option) as store:
         view = views.status(store)
+        trainings = running_trainings(store)
         name = store.name
     if as_json:
-        emit_json(view.to_json())
+        emit_json({**view.to_json(), "trainings": trainings})
     else:
-        emit("\n".join(screen(view, name)))
+        emit("\n".join(screen(view, name, trainings)))
     if needs_attention(view):
         raise typer.Exit(NEEDS_ATTENTION)
 
@@ -66,7 +69,9 @@ def verdict(view: "Status", database: str) -> str:
     return "running"
 
 
-def screen(view: "Status", database: str) -> list[str]:
+def screen(
+    view: "Status", database: str, trainings: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
     """The lines of the screen."""
     where = "not begun" if view.iteration is None else f"iteration {view.iteration}"
     if view.iteration is not None and view.state == "running":
@@ -82,6 +87,8 @@ def screen(view: "Status", database: str) -> list[str]:
         f"labels: {counts}",
         "",
         *plain_table(_stages(view)),
+        *([""] if trainings else []),
+        *(training_line(one) for one in trainings),
         *_arms(view),
         *_troubles(view, database),
     ]

@@ -147,6 +147,9 @@ EXPLANATIONS: dict[str, str] = {
     "AL132": "A file has a mistake that runs through it, such as wrong units or gradients "
     "instead of forces, or none of its frames can be used. Nothing of it was imported. The "
     "message says what the numbers show and which options mend it.",
+    "AL140": "A generation cannot be trained: too few labels, labels without what the loss asks "
+    "for, or weights of the parent generation that do not fit. The message says which, and what "
+    "to set.",
     "AL200": "The site (worker pools, scheduler, programs) is not usable as configured.",
     "AL201": "A program or library that the campaign needs is not installed here.",
     "AL202": "A pool gets no workers: its blocks end before a worker answers, or its workers run "

@@ -19,6 +19,7 @@ from alflow.models.ani.descriptor import AniDescriptor
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch, Pairs
 from alflow.training.geometry import ForceGradient, Geometry, kernels_of
+from alflow.training.strain import Strained, Strains
 
 BYTES_PER_MB = 1_000_000
 CHUNK_MB = 64
@@ -75,6 +76,7 @@ class Minibatch:
         n_atoms: Number of atoms of each structure, (structures,).
         energies: Energies without self energies [eV], (structures,).
         forces: Forces [eV/Å], zero where there are none, (atoms, 3).
+        strained: Structures whose stress is wanted; None for none.
     """
 
     structure_idx: Int[Tensor, " structures"]
@@ -85,6 +87,7 @@ class Minibatch:
     n_atoms: Float[Tensor, " structures"]
     energies: Float[Tensor, " structures"]
     forces: Float[Tensor, "atoms 3"]
+    strained: Strained | None = None
 
     @property
     def has_forces(self) -> bool:
@@ -169,6 +172,8 @@ class TrainingSet:
         dtype: torch.dtype,
         jacobian_budget_MB: float,
         force_gradient: ForceGradient = "jvp",
+        *,
+        with_stress: bool = False,
     ) -> None:
         """Compute the descriptors.
 
@@ -178,6 +183,7 @@ class TrainingSet:
             dtype: Floating-point type of everything kept.
             jacobian_budget_MB: Memory for derivatives of descriptors [MB].
             force_gradient: How forces depend on the parameters; only `jvp` uses the memory.
+            with_stress: Whether stresses are wanted, whose derivatives come first in the memory.
         """
         flat = self._data = Dataset.of(data)
         self._descriptor = descriptor
@@ -200,7 +206,12 @@ class TrainingSet:
         self._total = flat.energy
         self._energies = torch.zeros(len(flat), dtype=dtype)
         self._jacobians: dict[int, Float[Tensor, "rows columns"]] = {}
-        budget = jacobian_budget_MB * BYTES_PER_MB if force_gradient == "jvp" else 0.0
+        budget = jacobian_budget_MB * BYTES_PER_MB
+        self._strains: Strains | None = None
+        if with_stress:
+            self._strains = Strains(flat, descriptor, self._geometry, dtype, budget)
+            budget = self._strains.bytes_left
+        budget = budget if force_gradient == "jvp" else 0.0
         self.features = self._describe(budget)
         self._keys = [
             (n_atoms, has_forces, self._is_loose(k), k)
@@ -257,6 +268,7 @@ class TrainingSet:
             sizes.to(self._dtype),
             self._energies[idx],
             self._forces[atoms],
+            None if self._strains is None else self._strains.of(wanted),
         )
 
     def _is_loose(self, structure: int) -> bool:

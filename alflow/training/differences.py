@@ -38,7 +38,8 @@ def losses_by_differences(
     """
     atomic, gradient = networks.energies_and_gradient(batch.features, batch.species_idx)
     pull = batch.pull(gradient.detach()).requires_grad_()
-    losses = loss_of(errors_of(atomic, pull, batch))
+    stress = None if batch.strained is None else batch.strained.pull(gradient)
+    losses = loss_of(errors_of(atomic, pull, batch, stress))
     if batch.loose is None:
         return losses
     (whole,) = torch.autograd.grad(losses.sum(), pull, retain_graph=True)

@@ -48,11 +48,13 @@ class Score:
         energy_rmse: Root mean square error of the energy per atom [eV]; NaN for no structures.
         force_rmse: Root mean square error of force components [eV/Å]; NaN for no forces.
         loss: Mean loss; NaN for no structures.
+        stress_rmse: Root mean square error of stress components [eV/Å³]; NaN for no stresses.
     """
 
     energy_rmse: float
     force_rmse: float
     loss: float
+    stress_rmse: float = np.nan
 
 
 class EpochLoop:
@@ -85,12 +87,20 @@ class EpochLoop:
         self._data = data
         self._may_train = torch.from_numpy(~held_out)
         self._held = [np.flatnonzero(row).tolist() for row in held_out]
-        self._loss = Loss(settings.energy_weight, settings.force_weight)
+        self._loss = Loss(
+            settings.energy_weight,
+            settings.force_weight,
+            settings.stress_weight,
+            settings.robust_energy_eV_per_atom,
+            settings.robust_force_eV_per_A,
+        )
         self._weights = _frame_weights(data, settings.frame_force_scale_eV_per_A)
         self.flat = FlatNetworks(networks, frozen_layers)
         self._adam = StackedAdam(self.flat, settings.gradient_clip)
         self.states = MemberStates(self.flat.values)
         self.history: list[dict[str, float]] = []
+        # What is judged and kept: running means of the parameters, or the parameters themselves.
+        self._mean = None if settings.ema_decay is None else self.flat.values.clone()
 
     def run(self, plan: Plan, progress: Progress) -> list[int]:
         """Train from where it stands, then restore the best weights of each member.
@@ -113,6 +123,7 @@ class EpochLoop:
         """Everything that the next epoch depends on but `history`, by name."""
         return {
             "values": self.flat.values,
+            **({} if self._mean is None else {"mean": self._mean}),
             **self._adam.tensors(),
             **self.states.tensors(),
         }
@@ -127,6 +138,8 @@ class EpochLoop:
             history: Its `history`.
         """
         self.flat.values.copy_(tensors["values"])
+        if self._mean is not None:
+            self._mean.copy_(tensors["mean"])
         self._adam.restore(tensors)
         self.states.restore(tensors)
         self.history = list(history)
@@ -142,13 +155,11 @@ class EpochLoop:
                     (batch.structure_idx, member_errors(self.flat.networks, batch))
                 )
         idx = torch.cat([part for part, _ in parts])
-        errors = _join([errors for _, errors in parts])
+        errors = Errors.joined([errors for _, errors in parts])
         trained, held = [], []
         for member in range(len(self._may_train)):
             mask = self._may_train[member, idx]
-            one = Errors(
-                errors.energy[[member]], errors.force_square[[member]], errors.n_force
-            )
+            one = errors.of_member(member)
             trained.append(self._score(one, mask, self._weights[idx]))
             held.append(self._score(one, ~mask, self._weights[idx]))
         return trained, held
@@ -170,7 +181,10 @@ class EpochLoop:
         score = torch.where(empty, train_loss, score)
         bad = self.states.roll_back(self.flat.values, train_loss, score)
         self._adam.forget(bad)
-        self.states.keep_best(epoch, self.flat.values, score, bad)
+        if self._mean is not None:
+            self._mean[bad] = self.flat.values[bad]
+        kept = self.flat.values if self._mean is None else self._mean
+        self.states.keep_best(epoch, kept, score, bad)
         if self._settings.schedule == "plateau":
             self.states.halve_on_plateau(
                 self._settings.patience_epochs, rate, self._settings.minimum_learning_rate
@@ -197,8 +211,22 @@ class EpochLoop:
             may_train = self._may_train[:, batch.structure_idx]
             losses, gradient = self._losses(batch, may_train)
             self._adam.step(gradient, rates)
+            self._average(rates, epoch * len(order) + start, plan.batch_size)
             total += losses.to(torch.float64) * may_train.sum(1)
         return total / self._may_train.sum(1).clamp(min=1)
+
+    def _average(
+        self, rates: Float[Tensor, " members"], n_seen: int, batch_size: int
+    ) -> None:
+        """Move the running means of members that train towards their parameters."""
+        if self._mean is None or self._settings.ema_decay is None:
+            return
+        # At the beginning a long memory would hold on to random weights.
+        n_steps = n_seen / batch_size
+        decay = min(self._settings.ema_decay, (1 + n_steps) / (10 + n_steps))
+        is_moving = (rates > 0)[:, None]
+        moved = torch.lerp(self.flat.values, self._mean, decay)
+        self._mean = torch.where(is_moving, moved, self._mean)
 
     def _losses(
         self, batch: Minibatch, may_train: Bool[Tensor, "members structures"]
@@ -215,7 +243,8 @@ class EpochLoop:
     @torch.no_grad()
     def _held_out_score(self, member: int) -> Score:
         rows = self._held[member]
-        networks = self.flat.member(member)
+        kept = self.flat.values if self._mean is None else self._mean
+        networks = self.flat.over(kept[member : member + 1])
         parts, idx = [], []
         for start in range(0, len(rows), EVALUATION_BATCH):
             batch = self._data.minibatch(
@@ -226,7 +255,7 @@ class EpochLoop:
         if not parts:
             return Score(np.nan, np.nan, np.nan)
         everything = torch.ones(len(rows), dtype=torch.bool)
-        return self._score(_join(parts), everything, self._weights[torch.cat(idx)])
+        return self._score(Errors.joined(parts), everything, self._weights[torch.cat(idx)])
 
     def _score(
         self,
@@ -239,10 +268,16 @@ class EpochLoop:
         square = errors.force_square[0, mask].to(torch.float64)
         n_force = errors.n_force[mask].to(torch.float64)
         losses = self._loss.of_structures(errors)[0, mask].to(torch.float64)
+        stress_rmse = np.nan
+        if errors.stress_square is not None and errors.n_stress is not None:
+            strain = errors.stress_square[0, mask].to(torch.float64)
+            n_stress = errors.n_stress[mask].to(torch.float64)
+            stress_rmse = float(((strain * n_stress).sum() / n_stress.sum()).sqrt())
         return Score(
             float(energy.square().mean().sqrt()),
             float(((square * n_force).sum() / n_force.sum()).sqrt()),
             float((losses * weights[mask]).mean()),
+            stress_rmse,
         )
 
     def _record(
@@ -259,6 +294,7 @@ class EpochLoop:
             "train_loss": float(losses.mean()),
             "holdout_energy_rmse_meV_per_atom": 1e3 * _rms([s.energy_rmse for s in held]),
             "holdout_force_rmse_meV_per_A": 1e3 * _rms([s.force_rmse for s in held]),
+            "holdout_stress_rmse_meV_per_A3": 1e3 * _rms([s.stress_rmse for s in held]),
             "learning_rate": float(rates[active].mean()),
             "active_members": float(active.sum()),
             "rollbacks": float(self.states.rollbacks.sum()),
@@ -271,14 +307,6 @@ def _frame_weights(data: TrainingSet, scale: float | None) -> Float[Tensor, " st
     if scale is None:
         return torch.ones_like(data.mean_square_force)
     return 1 / (1 + data.mean_square_force / scale**2)
-
-
-def _join(parts: list[Errors]) -> Errors:
-    return Errors(
-        torch.cat([part.energy for part in parts], dim=1),
-        torch.cat([part.force_square for part in parts], dim=1),
-        torch.cat([part.n_force for part in parts]),
-    )
 
 
 def _rms(values: list[float]) -> float:

@@ -22,6 +22,13 @@ from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
 from alflow.models.self_energies import fit_self_energies
 from alflow.training.checkpoint import Keeper
+from alflow.training.checks import (
+    check_data,
+    check_parent,
+    level_gap,
+    members_of,
+    unused_stresses,
+)
 from alflow.training.dataset import TrainingSet
 from alflow.training.epochs import EpochLoop, Plan, Score
 from alflow.training.members import MAX_ROLLBACKS
@@ -37,8 +44,6 @@ from alflow.training.rounds import (
 from alflow.training.settings import StackedSettings
 from alflow.training.splits import holdout_masks
 
-MIN_STRUCTURES = 2
-"""With fewer, nothing can be held out."""
 QUIET = 0.01
 """Features that vary less than this fraction of the largest variation count as varying so."""
 
@@ -51,8 +56,8 @@ class FitResult:
         weights: Bytes of a safetensors file with all members.
         members: For each trained member: its number (`member`), seed, epochs, best_epoch,
             n_parameters (trained ones), n_train, n_holdout, rollbacks, retrained (how often it
-            began anew from random weights) and train and hold-out RMSE [eV/atom, eV/Å]. What was
-            not compared is left out.
+            began anew from random weights) and train and hold-out RMSE [eV/atom, eV/Å, eV/Å³].
+            What was not compared is left out.
         epochs: For each epoch: epoch, train_loss, learning_rate, active_members, rollbacks and
             hold-out RMSE [meV/atom, meV/Å]; `round`, if members begin anew in it.
     """
@@ -112,7 +117,13 @@ class StackedTrainer:
             dtype,
             self._settings.jacobian_budget_MB,
             self._settings.force_gradient,
+            with_stress=self._settings.stress_weight > 0,
         )
+        if context is not None:
+            gap = level_gap(data, ensemble.descriptor.elements, training_set.compositions)
+            unused = unused_stresses(data, self._settings.stress_weight)
+            for text in filter(None, (gap, unused)):
+                context.note(text)
         ensemble.self_energies = self_energies_for(ensemble, training_set)
         training_set.subtract(
             [ensemble.self_energies[z] for z in ensemble.descriptor.elements]
@@ -164,9 +175,8 @@ class StackedTrainer:
             return self._model.create(elements, seed), members, False
         parent = AniEnsemble.from_bytes(initial)
         fresh = self._model.create(parent.descriptor.elements, seed)
-        members = _members_of(parent)
-        _check_parent(parent, members, fresh)
-        parent.descriptor.species(torch.tensor(elements))
+        members = members_of(parent)
+        check_parent(parent, members, fresh, elements)
         return parent, members, True
 
     def _keeper(
@@ -208,37 +218,6 @@ class StackedTrainer:
         minimum_steps = settings.minimum_steps * min(1.0, epochs / settings.epochs)
         rate = settings.warm_learning_rate if is_warm else settings.learning_rate
         return Plan(max(epochs, math.ceil(minimum_steps / steps)), batch_size, rate, seed)
-
-
-def check_data(data: Sequence[LabelledStructure], *, needs_energies: bool) -> None:
-    """Refuse data that no ensemble can be trained on.
-
-    Args:
-        data: Labelled structures.
-        needs_energies: Whether energies count in the loss.
-
-    Raises:
-        SettingsError: If there are too few structures, a label is not finite, or there is
-            nothing in the labels that counts.
-    """
-    if len(data) < MIN_STRUCTURES:
-        raise SettingsError(
-            f"there are {len(data)} labelled structures to train on; at least {MIN_STRUCTURES} "
-            "are needed, so that each member can hold something out"
-        )
-    flat = Dataset.of(data)
-    is_bad = np.repeat(flat.has_forces, flat.n_atoms) & ~np.isfinite(flat.forces).all(1)
-    is_wrong = ~np.isfinite(flat.energy)
-    is_wrong[np.repeat(np.arange(len(flat)), flat.n_atoms)[is_bad]] = True
-    for k in np.flatnonzero(is_wrong).tolist():
-        raise SettingsError(
-            f"label {flat[k].label_id or k} ({flat[k].structure.formula}) is not finite",
-            code="AL110",
-        )
-    if not needs_energies and not flat.has_forces.any():
-        raise SettingsError(
-            "energy_weight is 0 and no label has forces: nothing to train on"
-        )
 
 
 def self_energies_for(ensemble: AniEnsemble, data: TrainingSet) -> dict[int, float]:
@@ -291,41 +270,6 @@ def standardisation(
     return mean, scale
 
 
-def _members_of(parent: AniEnsemble) -> tuple[int, ...]:
-    """Which members of its generation an ensemble has: all, unless some could not be trained."""
-    n_members = parent.networks.n_members
-    try:
-        named = json.loads(parent.metadata["members"])
-    except (KeyError, ValueError):
-        named = None
-    is_sound = isinstance(named, list) and all(isinstance(m, int) and m >= 0 for m in named)
-    if not is_sound or len(named) != n_members or sorted(set(named)) != named:
-        return tuple(range(n_members))
-    return tuple(named)
-
-
-def _check_parent(
-    parent: AniEnsemble, members: tuple[int, ...], fresh: AniEnsemble
-) -> None:
-    shapes = [
-        [tuple(parameter.shape[1:]) for parameter in one.networks.parameters()]
-        for one in (parent, fresh)
-    ]
-    n_members = fresh.networks.n_members
-    is_whole = len(members) == n_members or "members" in parent.metadata
-    if (
-        parent.descriptor.constants != fresh.descriptor.constants
-        or shapes[0] != shapes[1]
-        or not is_whole
-        or max(members) >= n_members
-    ):
-        raise SettingsError(
-            "the weights of the parent generation do not fit the model settings",
-            consequence="Nothing was trained.",
-            next_step="set train.warm_start to false to start from random weights",
-        )
-
-
 def _replaced(ensemble: AniEnsemble, networks: StackedNetworks) -> AniEnsemble:
     """The same ensemble with other networks, copied."""
     whole = FlatNetworks(networks)
@@ -348,6 +292,8 @@ def _members(
             "train_force_rmse_eV_per_A": trained.force_rmse,
             "holdout_energy_rmse_eV_per_atom": held.energy_rmse,
             "holdout_force_rmse_eV_per_A": held.force_rmse,
+            "train_stress_rmse_eV_per_A3": trained.stress_rmse,
+            "holdout_stress_rmse_eV_per_A3": held.stress_rmse,
         }
         record, mask = standing.records[m], held_out[m]
         members.append(

@@ -49,15 +49,25 @@ def _by_hand(
     flat: FlatNetworks, batch: Minibatch, loss_of: LossOf
 ) -> tuple[Float[Tensor, " members"], Float[Tensor, "members parameters"]]:
     passes = Passes(flat.networks, batch.features, batch.species_idx)
-    leaves = [passes.energies()]
-    if batch.has_forces:
-        leaves.append(batch.pull(passes.gradient()))
+    energies, pull, stress = passes.energies(), None, None
+    slopes = passes.gradient() if batch.has_forces or batch.strained is not None else None
+    if slopes is not None and batch.has_forces:
+        pull = batch.pull(slopes)
+    if slopes is not None and batch.strained is not None:
+        stress = batch.strained.pull(slopes)
+    leaves = [leaf for leaf in (energies, pull, stress) if leaf is not None]
     with torch.enable_grad():
         for leaf in leaves:
             leaf.requires_grad_()
-        losses = loss_of(errors_of(leaves[0], leaves[1] if leaves[1:] else None, batch))
-        of_energies, *of_pull = torch.autograd.grad(losses.sum(), leaves)
-    of_gradient = batch.push(of_pull[0]) if of_pull else None
+        losses = loss_of(errors_of(energies, pull, batch, stress))
+        # Without a weight, nothing depends on a stress.
+        of_energies, *others = torch.autograd.grad(
+            losses.sum(), leaves, materialize_grads=stress is not None
+        )
+    of_gradient = batch.push(others.pop(0)) if pull is not None else None
+    if slopes is not None and batch.strained is not None:
+        of_strain = batch.strained.push(others.pop(0), slopes)
+        of_gradient = of_strain if of_gradient is None else of_gradient + of_strain
     gradient = torch.empty_like(flat.values)
     passes.add_up(of_energies, of_gradient, *flat.views(gradient))
     return losses, gradient

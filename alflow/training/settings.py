@@ -19,8 +19,9 @@ class StackedSettings(Settings):
     """Trains all members of an ensemble at once, on energies and forces.
 
     The loss of one structure is
-    `energy_weight * (dE / n_atoms / 0.1 eV)² + force_weight * mean(dF / (1 eV/Å))²`, where the
-    mean goes over atoms and x, y, z.
+    `energy_weight * (dE / n_atoms / 0.1 eV)² + force_weight * mean(dF / (1 eV/Å))² +
+    stress_weight * mean(dS / (0.1 eV/Å³))²`, where the means go over atoms and x, y, z, and over
+    the nine components of the stress.
     """
 
     kind: Literal["stacked"] = "stacked"
@@ -37,6 +38,18 @@ class StackedSettings(Settings):
     """Weight of energy errors, counted in units of 0.1 eV per atom."""
     force_weight: float = Field(default=1.0, ge=0)
     """Weight of force errors, counted in units of 1 eV/Å; 0 trains on energies alone."""
+    stress_weight: float = Field(default=0.0, ge=0)
+    """Weight of stress errors, counted in units of 0.1 eV/Å³ (16 GPa); labels without a stress, or
+    not periodic in all directions, do not count in it. 0 leaves stresses out."""
+    robust_energy_eV_per_atom: float | None = Field(default=None, gt=0)
+    """Energy errors beyond this [eV/atom] count linearly, no longer as squares, so that a few wrong
+    labels do not rule (Huber); None takes all as they are."""
+    robust_force_eV_per_A: float | None = Field(default=None, gt=0)
+    """Structures whose root mean square force error is beyond this [eV/Å] count linearly in it;
+    None takes all as they are."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Running means of the weights are judged on the hold-out and kept, with this factor for what
+    was before at each step, for example 0.99; None keeps the weights themselves."""
     frame_force_scale_eV_per_A: float | None = Field(default=None, gt=0)
     """Structures of large forces count less: weight 1 / (1 + (F_rms / scale)²). None weighs
     all alike."""

@@ -78,6 +78,18 @@ def test_shipped_campaigns_have_no_problems(name, alflow):
     assert "Ready. Next: alflow run" in result.err
 
 
+def test_kernels_that_there_are_not_are_told_before_a_worker_needs_them(
+    alflow, monkeypatch
+):
+    path = templates()["water"] / "campaign.yaml"
+    monkeypatch.setenv("ALFLOW_KERNELS", "nonsense")
+    result = alflow("check", path)
+    assert result.code == 2
+    assert "ALFLOW_KERNELS is 'nonsense'" in " ".join(result.out.split())
+    monkeypatch.setenv("ALFLOW_KERNELS", "Torch")
+    assert alflow("check", path).code == 0
+
+
 def test_the_example_of_the_guide(check):
     campaign = check()
     assert campaign.sample.replicas == 64

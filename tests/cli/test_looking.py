@@ -95,6 +95,31 @@ def test_the_screen():
     ]
 
 
+def test_a_training_that_runs_has_a_line():
+    training = {
+        "task": "t-12",
+        "key": "train/g3",
+        "attempt": 2,
+        "epoch": 57.0,
+        "epochs": 200.0,
+        "train_loss": 0.01234,
+        "holdout_energy_rmse_meV_per_atom": 3.14159,
+        "holdout_force_rmse_meV_per_A": 41.0,
+        "active_members": 8.0,
+        "seconds_left": 300.0,
+        "resumed_at": 40.0,
+    }
+    silent = {"task": "t-13", "key": "train/g4", "attempt": 1}
+    lines = screen(a_status(), "w.db", [training, silent])
+    blank, line, other = lines[-3:]
+    assert not blank
+    assert line == (
+        "train/g3 (t-12): epoch 58 of 200, loss 0.0123, hold-out 3.14 meV/atom, 41 meV/Å, "
+        "8 members train, 5 min left, resumed after epoch 40"
+    )
+    assert other == "train/g4 (t-13): has not said anything yet"
+
+
 def test_the_screen_before_anything_happened():
     view = a_status(
         iteration=None, generation=None, manager=ManagerStatus(alive=False), tasks={}

@@ -1,14 +1,25 @@
 """Campaigns whose training meets trouble: members that diverge, and what the user hears of it."""
 
+import numpy as np
 import pytest
 import torch
 
+from alflow.cli.training import running_trainings
 from alflow.config.resolution import settings_from_resolved
+from alflow.core.labels import Label
+from alflow.core.structures import Structure
 from alflow.execution.inline import InlineExecutor
 from alflow.loop.campaign import run_campaign
 from alflow.loop.manager import Ending, Manager
 from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.settings import AniSettings
+from alflow.store import (
+    ImportSource,
+    NewLabelled,
+    NewStructure,
+    SightingKind,
+    open_store,
+)
 from alflow.store.views import progress, status
 from alflow.training.checkpoint import Checkpoint
 
@@ -68,6 +79,7 @@ def settings_of(train=None, **loop):
 
 def run(campaign):
     notices = []
+    campaign.store.record_directory(campaign.files.root)
     manager = Manager(campaign, InlineExecutor(campaign.files), notices.append)
     assert manager.run() is Ending.DECIDED
     return notices
@@ -164,9 +176,90 @@ def test_a_campaign_interrupted_in_mid_training_ends_the_same(
     database = tmp_path / "killed.db"
     with pytest.raises(KeyboardInterrupt), run_campaign(database, settings) as campaign:
         run(campaign)
+    with open_store(database, read_only=True) as store:
+        (training,) = running_trainings(store)
+    assert training["key"] == "train/g0"
+    assert (training["epoch"], training["epochs"]) == (4.0, 8.0)
+    assert training["active_members"] == 3.0
+    assert training["seconds_left"] >= 0
     with run_campaign(database, settings) as campaign:
         run(campaign)
         assert campaign.store.content_digest() == expected
         assert campaign.store.weights(0) == weights
     # Eight epochs: four before the interruption, one that was lost, then four.
     assert next(count) == 4 + 1 + 4
+
+
+def dimers(energies, *, forces: bool):
+    """Labels of aluminium dimers at growing distances."""
+    return [
+        NewLabelled(
+            NewStructure(
+                Structure(
+                    np.array([13, 13], np.uint8),
+                    np.array([[0, 0, 0], [0, 0, 2.4 + k / 10]]),
+                ),
+                f"dimer-{k}",
+                "train",
+                "known.xyz",
+                kind=SightingKind.IMPORT,
+            ),
+            Label(energy, np.zeros((2, 3)) if forces else None),
+            k,
+        )
+        for k, energy in enumerate(energies)
+    ]
+
+
+def trained_on(folder, labels, train=None):
+    """What a campaign says that trains on imported labels alone, and its status."""
+    settings = settings_of(train, bootstrap=1, max_iterations=0)
+    with run_campaign(folder / "c.db", settings) as campaign:
+        source = ImportSource("known.xyz", "0" * 64)
+        campaign.store.import_labelled(source, "gupta", labels)
+        notices = run(campaign)
+        return [f"{one.kind}: {one.text}" for one in notices], status(campaign.store)
+
+
+@pytest.mark.parametrize(
+    ("labels", "train", "what", "next_step"),
+    [
+        (
+            dimers([0.1], forces=True),
+            {},
+            "the snapshot has 1 labelled structure; training needs at least 2",
+            "raise loop.bootstrap",
+        ),
+        (
+            dimers([0.1, 0.2, 0.3], forces=False),
+            {"energy_weight": 0.0},
+            "train.energy_weight is 0 and no label has forces",
+            "label at a level that has forces",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on_is_told(
+    tmp_path, labels, train, what, next_step
+) -> None:
+    told, view = trained_on(tmp_path, labels, train)
+    (failed,) = [text for text in told if text.startswith("failed")]
+    assert what in failed
+    assert "Nothing was trained." in failed
+    assert next_step in failed
+    assert view.state == "failed"
+    assert any(what in str(event["data"]) for event in view.events)
+
+
+def test_energies_without_forces_are_enough(tmp_path) -> None:
+    told, view = trained_on(tmp_path, dimers([0.1, 0.2, 0.3], forces=False))
+    assert view.generation == 0
+    assert not [text for text in told if text.startswith("note")]
+
+
+def test_two_levels_mixed_by_mistake_are_told(tmp_path) -> None:
+    energies = [0.1, 0.2, 0.3, -112.1, -112.2, -112.3]
+    told, view = trained_on(tmp_path, dimers(energies, forces=True))
+    assert view.generation == 0
+    (note,) = [text for text in told if text.startswith("note")]
+    assert "two groups, 3 and 3 structures, 56.1 eV per atom apart" in note
+    assert "alflow quarantine" in note

@@ -69,6 +69,7 @@ CASES = [
     OFTEN.model_copy(update={"schedule": "plateau", "patience_epochs": 1}),
     OFTEN.model_copy(update={"epochs": 30, "early_stop_epochs": 3, "learning_rate": 0.05}),
     OFTEN.model_copy(update={"force_gradient": "finite_difference"}),
+    OFTEN.model_copy(update={"ema_decay": 0.9, "robust_force_eV_per_A": 0.5}),
 ]
 
 

@@ -12,7 +12,7 @@ from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
 from alflow.models.ani.choice import FastDescriptor, fast_descriptor
 from alflow.models.ani.constants import AniConstants
-from alflow.models.ani.jacobian import dense_jacobians
+from alflow.models.ani.jacobian import dense_jacobians, strain_jacobians
 from alflow.models.ani.recent import Recent
 from alflow.models.ani.spokes import Spokes, cutoff
 from alflow.models.ani.terms import (
@@ -349,6 +349,28 @@ class AniDescriptor:
             )
             features = torch.split(state.features, batch.atoms_per_system.tolist())
             return list(zip(features, jacobians, strict=True))
+
+    def strain_jacobians(self, batch: Batch, pairs: Pairs) -> list[Float[Tensor, "rows 6"]]:
+        """Derivative of the descriptor of each structure in a homogeneous strain.
+
+        Args:
+            batch: Systems.
+            pairs: Neighbour list that may reach further.
+
+        Returns:
+            For each structure J, (n F, 6), with J[a F + f, k] the derivative of feature f of atom
+            a in component k of the strain, in the order of Voigt.
+        """
+        with torch.no_grad():
+            state = self.evaluate_with_torch(batch, pairs)
+            return strain_jacobians(
+                self._basis,
+                state.spokes,
+                state.angular,
+                batch,
+                len(self.elements),
+                self.row_width,
+            )
 
     @property
     def _n_element_pairs(self) -> int:

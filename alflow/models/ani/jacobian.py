@@ -75,6 +75,58 @@ def dense_jacobians(
     return blocks.dense(torch.cat(values, dim=1))
 
 
+def strain_jacobians(
+    basis: Basis,
+    spokes: Spokes,
+    near: AngularSpokes,
+    batch: Batch,
+    n_elements: int,
+    width: int,
+) -> list[Float[Tensor, "rows 6"]]:
+    """Derivative of all features in a homogeneous strain, one matrix a structure.
+
+    A strain moves the end of a spoke in proportion to the spoke itself, whatever images of the
+    cell lie between its ends.
+
+    Args:
+        basis: The symmetry functions.
+        spokes: All spokes in reach.
+        near: Those within the angular cutoff.
+        batch: Which atom belongs to which structure.
+        n_elements: Number of elements.
+        width: Slots in a row of triples.
+
+    Returns:
+        Matrices (n features, 6), in the order of Voigt; a shear is half in either place.
+    """
+    n_atoms = batch.n_atoms
+    units = spokes.vectors / spokes.distances[:, None]
+    slopes = basis.radial_slope(spokes)[:, :, None] * units[:, None]
+    moved = torch.bmm(slopes, _strained(spokes.vectors))
+    radial = moved.new_zeros(n_atoms * n_elements, *moved.shape[1:])
+    radial.index_add_(0, spokes.group, moved)
+    turned = _angular(basis, near, n_atoms, n_elements, width)
+    turned = torch.bmm(
+        turned.view(len(near.index), -1, 3), _strained(spokes.vectors[near.index])
+    )
+    angular = turned.new_zeros(n_atoms, *turned.shape[1:])
+    angular.index_add_(0, spokes.centre[near.index], turned)
+    whole = torch.cat([radial.view(n_atoms, -1, 6), angular], dim=1)
+    parts = torch.split(whole, batch.atoms_per_system.tolist())
+    return [part.reshape(-1, 6) for part in parts]
+
+
+def _strained(vectors: Float[Tensor, "spokes 3"]) -> Float[Tensor, "spokes 3 6"]:
+    """How the ends of spokes move with each component of a strain."""
+    found = vectors.new_zeros(len(vectors), 3, 6)
+    for place in range(3):
+        found[:, place, place] = vectors[:, place]
+    for place, (a, b) in enumerate(((1, 2), (0, 2), (0, 1)), start=3):
+        found[:, a, place] = 0.5 * vectors[:, b]
+        found[:, b, place] = 0.5 * vectors[:, a]
+    return found
+
+
 def _radial(
     basis: Basis, spokes: Spokes, moved: Tensor, own: Tensor, n_rows: int, n_elements: int
 ) -> Tensor:
@@ -104,7 +156,7 @@ def _angular(
             TripleTerms.of(basis, near, slots), near, spoke, basis.constants.angular_eta
         )
         total.index_add_(0, row, values)
-    return total.view(len(near.index), -1)
+    return total.view(len(near.index), n_channels * n_functions)
 
 
 def _row_jacobian(

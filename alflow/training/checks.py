@@ -1,0 +1,169 @@
+"""What cannot be trained on, or looks wrong: data, and weights of a parent generation."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from alflow.core.datasets import Dataset
+from alflow.core.elements import SYMBOLS
+from alflow.core.errors import SettingsError
+from alflow.models.ani.ensemble import AniEnsemble
+from alflow.models.self_energies import fit_self_energies
+
+MIN_STRUCTURES = 2
+"""With fewer, nothing can be held out."""
+LEVEL_GAP_EV_PER_ATOM = 1.0
+"""Gap between two groups of energies that makes two levels of theory likely."""
+GAP_FACTOR = 10.0
+"""How many times wider than both groups that gap is at least."""
+
+_NOTHING = "Nothing was trained."
+
+
+def check_data(data: Dataset, *, needs_energies: bool) -> None:
+    """Refuse data that no ensemble can be trained on.
+
+    Args:
+        data: Labelled structures.
+        needs_energies: Whether energies count in the loss.
+
+    Raises:
+        SettingsError: If there are too few structures, a label is not finite, or there is
+            nothing in the labels that counts.
+    """
+    if len(data) < MIN_STRUCTURES:
+        raise SettingsError(
+            f"the snapshot has {len(data)} labelled structure{'' if len(data) == 1 else 's'}; "
+            f"training needs at least {MIN_STRUCTURES}, so that each member can hold something out",
+            code="AL140",
+            consequence=_NOTHING,
+            next_step="raise loop.bootstrap or acquire.per_iteration, or import labels",
+        )
+    is_bad = np.repeat(data.has_forces, data.n_atoms) & ~np.isfinite(data.forces).all(1)
+    is_wrong = ~np.isfinite(data.energy)
+    is_wrong |= data.has_stress & ~np.isfinite(data.stress).all(1)
+    is_wrong[np.repeat(np.arange(len(data)), data.n_atoms)[is_bad]] = True
+    for k in np.flatnonzero(is_wrong).tolist():
+        number = data[k].label_id or k
+        raise SettingsError(
+            f"label {number} ({data.structure(k).formula}) is not finite; "
+            f"so are {int(is_wrong.sum())} of {len(data)} in all",
+            code="AL110",
+            consequence=_NOTHING,
+            next_step=f"alflow quarantine l-{number} --reason 'not finite'",
+        )
+    if not needs_energies and not data.has_forces.any():
+        raise SettingsError(
+            "train.energy_weight is 0 and no label has forces: nothing to train on",
+            code="AL140",
+            consequence=_NOTHING,
+            next_step="set train.energy_weight above 0, or label at a level that has forces",
+        )
+
+
+def unused_stresses(data: Dataset, stress_weight: float) -> str | None:
+    """A sentence about a weight of stresses that weighs nothing; None if all is well."""
+    if not stress_weight or (data.has_stress & data.pbc.all(1)).any():
+        return None
+    return (
+        f"train.stress_weight is {stress_weight:g}, but no label of a structure that is periodic "
+        "in all directions has a stress: it has no effect"
+    )
+
+
+def level_gap(
+    data: Dataset, elements: Sequence[int], compositions: Float[np.ndarray, "structures n"]
+) -> str | None:
+    """A sentence about energies that look like two levels of theory; None if they do not.
+
+    Two levels differ by electronvolts per atom, as soon as one has other pseudopotentials, or
+    other electrons frozen. What the compositions leave of the energies then falls into two
+    groups, much narrower than what lies between them.
+
+    Args:
+        data: Labelled structures.
+        elements: Atomic numbers.
+        compositions: Number of atoms of each element, (structures, elements).
+    """
+    own = fit_self_energies(elements, compositions, data.energy)
+    rest = (
+        data.energy - compositions @ np.array([own[z] for z in elements])
+    ) / data.n_atoms
+    order = np.argsort(rest)
+    steps = np.diff(rest[order])
+    cut = int(np.argmax(steps)) + 1 if len(steps) else 0
+    low, high = rest[order[:cut]], rest[order[cut:]]
+    if min(len(low), len(high)) < MIN_STRUCTURES:
+        return None
+    gap, width = float(steps[cut - 1]), max(float(np.ptp(low)), float(np.ptp(high)))
+    if gap < LEVEL_GAP_EV_PER_ATOM or gap < GAP_FACTOR * width:
+        return None
+    pair = [int(data.label_id[order[k]]) for k in (cut - 1, cut)]
+    return (
+        f"energies of the labels fall into two groups, {len(low)} and {len(high)} structures, "
+        f"{gap:.3g} eV per atom apart (l-{pair[0]} and l-{pair[1]} are on either side): if two "
+        "levels of theory were mixed, quarantine one of them (alflow quarantine)"
+    )
+
+
+def members_of(parent: AniEnsemble) -> tuple[int, ...]:
+    """Which members of its generation an ensemble has: all, unless some could not be trained."""
+    n_members = parent.networks.n_members
+    try:
+        named = json.loads(parent.metadata["members"])
+    except (KeyError, ValueError):
+        named = None
+    is_sound = isinstance(named, list) and all(isinstance(m, int) and m >= 0 for m in named)
+    if not is_sound or len(named) != n_members or sorted(set(named)) != named:
+        return tuple(range(n_members))
+    return tuple(named)
+
+
+def check_parent(
+    parent: AniEnsemble,
+    members: tuple[int, ...],
+    fresh: AniEnsemble,
+    elements: Sequence[int],
+) -> None:
+    """Refuse to start from weights that do not fit.
+
+    Args:
+        parent: The ensemble of the parent generation.
+        members: Which members of it there are.
+        fresh: What the model settings ask for, for the elements of the parent.
+        elements: Atomic numbers in the data.
+
+    Raises:
+        SettingsError: If their shapes differ, or there is an element that the parent does not know.
+    """
+    shapes = [
+        [tuple(parameter.shape[1:]) for parameter in one.networks.parameters()]
+        for one in (parent, fresh)
+    ]
+    n_members = fresh.networks.n_members
+    is_whole = len(members) == n_members or "members" in parent.metadata
+    if (
+        parent.descriptor.constants != fresh.descriptor.constants
+        or shapes[0] != shapes[1]
+        or not is_whole
+        or max(members) >= n_members
+    ):
+        raise SettingsError(
+            "the weights of the parent generation do not fit the model settings",
+            code="AL140",
+            consequence=_NOTHING,
+            next_step="set train.warm_start to false to start from random weights",
+        )
+    known = parent.descriptor.elements
+    unknown = sorted(set(elements) - set(known))
+    if unknown:
+        names = [", ".join(SYMBOLS[z] for z in some) for some in (unknown, known)]
+        raise SettingsError(
+            f"there are labels with {names[0]}, but the weights of the parent generation know "
+            f"only {names[1]}",
+            code="AL140",
+            consequence=_NOTHING,
+            next_step="set train.warm_start to false to start from random weights of all elements",
+        )
