@@ -80,6 +80,7 @@ def screen(view: "Status", database: str) -> list[str]:
         verdict(view, database),
         f"manager: {_manager(view)}",
         f"labels: {counts}",
+        *_refused(view),
         "",
         *plain_table(_stages(view)),
         *_arms(view),
@@ -92,6 +93,15 @@ def screen(view: "Status", database: str) -> list[str]:
         what = f"{event['severity']} {event['subject']} {event['kind']}"
         lines.append(f"  {utc(event['ts'])} {what} {cell(event['data'])}")
     return lines
+
+
+def _refused(view: "Status") -> list[str]:
+    """Which generations were worse than the one that serves; nothing if none was."""
+    if not view.refused:
+        return []
+    names = ", ".join(f"g{number}" for number in view.refused)
+    are = "is" if len(view.refused) == 1 else "are"
+    return [f"refused: {names} {are} worse on the test set than g{view.generation}"]
 
 
 def _manager(view: "Status") -> str:
