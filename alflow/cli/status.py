@@ -85,6 +85,7 @@ def screen(
         verdict(view, database),
         f"manager: {_manager(view)}",
         f"labels: {counts}",
+        *_refused(view),
         "",
         *plain_table(_stages(view)),
         *([""] if trainings else []),
@@ -99,6 +100,15 @@ def screen(
         what = f"{event['severity']} {event['subject']} {event['kind']}"
         lines.append(f"  {utc(event['ts'])} {what} {cell(event['data'])}")
     return lines
+
+
+def _refused(view: "Status") -> list[str]:
+    """Which generations were worse than the one that serves; nothing if none was."""
+    if not view.refused:
+        return []
+    names = ", ".join(f"g{number}" for number in view.refused)
+    are = "is" if len(view.refused) == 1 else "are"
+    return [f"refused: {names} {are} worse on the test set than g{view.generation}"]
 
 
 def _manager(view: "Status") -> str:

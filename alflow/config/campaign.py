@@ -81,6 +81,23 @@ class TestSettings(Settings):
     """What makes the test structures; each entry is a builder's settings."""
 
 
+class GateSettings(Settings):
+    """When a new generation replaces the one before it: unless it is worse on the test set.
+
+    The squared errors of both are subtracted, structure by structure (of forces; of energies per
+    atom where the level has no forces).
+    """
+
+    sigma: float | None = Field(default=2.0, ge=0)
+    """A generation is refused if the mean of the differences is positive by more than this many
+    standard errors, or if a prediction is not finite; null refuses none."""
+    minimum_structures: int = Field(default=10, ge=2)
+    """With fewer test structures than this nothing is refused for its error."""
+    scratch_after: int = Field(default=2, ge=1)
+    """After this many refused generations in a row the next one does not start from the one that
+    serves, but as generation 0 did."""
+
+
 class LoopSettings(Settings):
     """How the campaign walks."""
 
@@ -92,6 +109,11 @@ class LoopSettings(Settings):
     """Number of structures that are built and labelled before the first training."""
     max_iterations: int = Field(default=20, ge=0)
     """Number of the last iteration; 0 trains on the bootstrap structures alone."""
+    gate: Annotated[GateSettings, BeforeValidator(_empty_section)] = GateSettings()
+    """When a new generation replaces the one before it."""
+    scratch_every: int | None = Field(default=None, ge=1)
+    """The generations of every so many iterations start as generation 0 did, not from the one
+    that serves; null: none."""
 
 
 class BudgetSettings(Settings):

@@ -46,6 +46,8 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
         "refused",
         "the bootstrap structures belong to the start of the campaign",
     ),
+    ("loop.gate", "allowed", _NEXT),
+    ("loop.scratch_every", "allowed", _NEXT),
     ("loop.mode", "refused", "decides in which order everything happens"),
     ("stop", "allowed", "allowed at once"),
 )

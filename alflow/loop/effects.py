@@ -11,10 +11,13 @@ from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
+from alflow.loop.gate import Comparison, compare
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.pretrained import starting_weights
+from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.statistics import iteration_statistics
 from alflow.store import (
+    GateVerdict,
     NewStructure,
     NewTask,
     Snapshot,
@@ -23,12 +26,13 @@ from alflow.store import (
     TaskRow,
     TrajectoryRow,
 )
+from alflow.store.predictions import errors_by_label
 from alflow.store.views import Progress
 from alflow.store.yields import n_accepted
 from alflow.tasks.trajectories import unpack_trajectories
 
 FINE_TUNE = "fine_tune"
-"""Relation of generation 0 to weights that the campaign begins from."""
+"""Relation of a generation without a parent to weights that the campaign begins from."""
 
 
 class Effects:
@@ -73,9 +77,10 @@ class Effects:
     def _sample_tasks(
         self, iteration: int, sampling_round: int, view: Progress
     ) -> list[NewTask]:
-        weights, past = self._weights_blob(iteration - 1), view.iterations
+        generation = serving(view, iteration)
+        weights, past = self._weights_blob(generation), view.iterations
         return publish.sample_tasks(
-            self._settings, iteration, sampling_round, weights, past
+            self._settings, iteration, sampling_round, generation, weights, past
         )
 
     def _add_structures(self, action: Action, _view: Progress) -> None:
@@ -135,16 +140,19 @@ class Effects:
         ]
         self._store.record_selection(
             action.iteration,
-            action.iteration - 1,
+            serving(view, action.iteration),
             rows,
             verdicts,
             self._label_tasks(action.iteration, chosen),
         )
 
-    def _train(self, action: Action, _view: Progress) -> None:
+    def _train(self, action: Action, view: Progress) -> None:
         iteration = action.iteration
-        initial = self._weights_blob(iteration - 1) if iteration else self._pretrained()
-        check = [self._calibration_task(iteration)] if iteration else []
+        old = serving(view, iteration) if iteration else None
+        is_new = bool(why_from_scratch(view, self._settings.loop, iteration))
+        parent = None if is_new else old
+        initial = self._pretrained() if parent is None else self._weights_blob(parent)
+        check = [] if old is None else [self._calibration_task(old, iteration)]
 
         def tasks(snapshot: Snapshot) -> list[NewTask]:
             dataset = self._files.write_blob(pack_dataset(snapshot.items))
@@ -157,23 +165,23 @@ class Effects:
             self._settings.label.primary,
             self._settings.model.model_dump(mode="json"),
             tasks,
-            parent=iteration - 1 if iteration else None,
-            relation=FINE_TUNE if initial is not None and not iteration else None,
+            parent=parent,
+            relation=FINE_TUNE if initial is not None and parent is None else None,
         )
 
     def _pretrained(self) -> str | None:
-        """Weights that generation 0 starts from, where the campaign names some."""
+        """Weights that generations without a parent start from, where there are some."""
         weights = starting_weights(self._store, self._settings)
         return None if weights is None else self._files.write_blob(weights)
 
-    def _calibration_task(self, iteration: int) -> NewTask:
+    def _calibration_task(self, generation: int, iteration: int) -> NewTask:
         """Check the generation that asked for the new labels against them."""
         new = self._labelled(Split.TRAIN, iteration=iteration)
         return publish.validate_task(
             self._settings,
-            iteration - 1,
+            generation,
             iteration,
-            self._weights_blob(iteration - 1),
+            self._weights_blob(generation),
             self._files.write_blob(pack_dataset(new)),
         )
 
@@ -194,7 +202,29 @@ class Effects:
         ]
         accepted = n_accepted(self._store, action.iteration)
         statistics = iteration_statistics(tasks, view.iterations[-1], accepted)
-        self._store.end_iteration(action.iteration, statistics)
+        found = self._compare(action.iteration, view)
+        if found is None:
+            self._store.end_iteration(action.iteration, statistics)
+            return
+        old, comparison = found
+        is_refused = comparison.is_worse(self._settings.loop.gate)
+        message = comparison.sentence(action.iteration, old, is_refused=is_refused)
+        self._store.end_iteration(
+            action.iteration,
+            statistics | comparison.to_statistics(),
+            GateVerdict(action.iteration, is_refused, message),
+        )
+
+    def _compare(self, iteration: int, view: Progress) -> tuple[int, Comparison] | None:
+        """The generation that serves, and the new one beside it; None without test errors."""
+        is_trained = any(one.number == iteration for one in view.generations)
+        if iteration == 0 or not is_trained:
+            return None
+        old = serving(view, iteration)
+        with self._store.read() as connection:
+            errors = [errors_by_label(connection, one) for one in (old, iteration)]
+        comparison = compare(*errors)
+        return None if comparison is None else (old, comparison)
 
     def _end_campaign(self, action: Action, _view: Progress) -> None:
         self._store.set_state(action.state, action.reason)

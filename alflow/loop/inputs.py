@@ -59,12 +59,12 @@ class Inputs:
         )
 
     def _initial(self, task: TaskRow) -> bytes:
-        """Weights of a generation; of the first one a part of those the campaign began from."""
-        sha = task.spec.inputs["initial"]
-        if task.iteration > 0:
-            return self._store.blob(sha)
+        """Weights of a generation, or a part of those that the campaign began from."""
         settings = settings_from_resolved(self._store.campaign().config)
-        return starting_weights(self._store, settings) or self._store.blob(sha)
+        begun = starting_weights(self._store, settings)
+        sha = task.spec.inputs["initial"]
+        is_begun = begun is not None and sha256_hex(begun) == sha
+        return begun if begun is not None and is_begun else self._store.blob(sha)
 
     def _dataset(self, task: TaskRow) -> bytes:
         if task.spec.settings["generation"] == task.iteration:

@@ -14,7 +14,9 @@ from enum import StrEnum
 
 from alflow.config.campaign import CampaignSettings
 from alflow.loop import bandit
+from alflow.loop.gate import from_statistics
 from alflow.loop.publish import sample_keys
+from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.stopping import judge
 from alflow.store.views import IterationProgress, Progress
 
@@ -101,9 +103,21 @@ def _after(
     if verdict is not None:
         return Action(ActionKind.STOP, last.number, verdict.sentence, verdict.state)
     number = last.number + 1
-    reason = f"generation {last.number} is ready: look for frames that it does not know"
+    reason = _about(last, progress) + ": look for frames that it does not know"
     reason += _arms(number, 0, progress, settings)
     return Action(ActionKind.BEGIN_ITERATION, number, reason)
+
+
+def _about(last: IterationProgress, progress: Progress) -> str:
+    """What the next iteration works with, and what the gate said about the last generation."""
+    best = serving(progress, last.number + 1)
+    comparison = from_statistics(last.stats)
+    if comparison is None:
+        return f"generation {best} is ready"
+    is_refused = best != last.number
+    old = serving(progress, last.number)
+    verdict = comparison.sentence(last.number, old, is_refused=is_refused)
+    return f"{verdict}; sample with generation {best}"
 
 
 def _arms(
@@ -141,7 +155,7 @@ def _after_sample(
 
 
 def _after_label(
-    last: IterationProgress, progress: Progress, _settings: CampaignSettings
+    last: IterationProgress, progress: Progress, settings: CampaignSettings
 ) -> Action:
     if last.number > 0 and last.n_selected == 0:
         return Action(ActionKind.END_ITERATION, last.number, "no frame was selected")
@@ -149,6 +163,9 @@ def _after_label(
     if last.n_labelled == 0 and not is_seeded:
         return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
     reason = f"{last.n_labelled} new labels; {progress.n_train} structures to train on"
+    scratch = why_from_scratch(progress, settings.loop, last.number)
+    if scratch and last.number > 0:
+        reason += f"; {scratch}"
     return Action(ActionKind.TRAIN, last.number, reason)
 
 

@@ -84,10 +84,11 @@ def sample_tasks(
     settings: CampaignSettings,
     iteration: int,
     sampling_round: int,
+    generation: int,
     weights: str,
     past: Iterable[IterationProgress] = (),
 ) -> list[NewTask]:
-    """Tasks that look for frames which generation `iteration - 1` does not know.
+    """Tasks that look for frames which a generation does not know.
 
     A task of a mixture has the settings of its arm alone, and the name of the arm.
 
@@ -95,10 +96,11 @@ def sample_tasks(
         settings: The campaign's settings.
         iteration: Number of the iteration, 1 or more.
         sampling_round: Number of the round in it, 0 first.
-        weights: SHA-256 of the generation's weights.
+        generation: Number of the generation.
+        weights: SHA-256 of its weights.
         past: The iterations before it, which decide about the arms of a mixture.
     """
-    gate: Gate = settings.acquire.create().gate(iteration - 1)
+    gate: Gate = settings.acquire.create().gate(generation)
     shared = {
         "builders": [_plain(builder) for builder in settings.system.builders],
         "gate": gate.to_json(),
@@ -150,12 +152,13 @@ def validate_task(
     Args:
         settings: The campaign's settings.
         generation: Number of the generation.
-        iteration: Iteration it is done in: the generation's own for the test set, the next one
+        iteration: Iteration it is done in: the generation's own for the test set, a later one
             for the labels that its disagreement asked for.
         weights: SHA-256 of the generation's weights.
         dataset: SHA-256 of the labelled structures.
     """
-    what = "test" if generation == iteration else "new"
+    # One that serves for long is asked in several iterations.
+    what = "test" if generation == iteration else f"i{iteration}/new"
     return _task(
         settings,
         "validate",

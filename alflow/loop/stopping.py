@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from alflow.config.campaign import CampaignSettings
+from alflow.loop.serving import serving
 from alflow.samplers.mixture import MixtureSettings
 from alflow.store.views import IterationProgress, Progress
 from alflow.store.yields import arm_yields
@@ -44,8 +45,12 @@ def judge(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
 
 def _accurate_enough(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
     target = settings.stop.converged.force_rmse_eV_per_A
-    value = progress.iterations[-1].stats.get(FORCE_RMSE)
-    if target is None or value is None or value > target:
+    if target is None:
+        return None
+    best = serving(progress, progress.iterations[-1].number + 1)
+    tested = [one.stats for one in progress.iterations if one.number == best]
+    value = tested[0].get(FORCE_RMSE) if tested else None
+    if value is None or value > target:
         return None
     return StopVerdict(
         "converged",

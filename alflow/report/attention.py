@@ -59,7 +59,7 @@ def _rejected(report: CampaignReport) -> Iterator[Bullet]:
     for row in report.generations[-1:]:
         if row.state == "rejected":
             name = f"g{row.number}"
-            text = f"Generation {name} was rejected: it is not used for sampling."
+            text = f"Generation {name} was refused: it is worse on the test set."
             yield Bullet(name, text, f"alflow show {name}")
 
 
@@ -88,6 +88,8 @@ def _worse(report: CampaignReport) -> Iterator[Bullet]:
     if len(report.validated) < 2:  # noqa: PLR2004
         return
     before, after = report.validated[-2:]
+    if after.state == "rejected":
+        return  # told already, and not in use
     if (after.force_rmse or 0.0) > WORSE_LIMIT * (before.force_rmse or 0.0):
         text = (
             f"g{after.number} is worse than g{before.number} on the test set: "

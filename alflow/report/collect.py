@@ -197,7 +197,9 @@ class _Reader:
         return readings.spread_sample(number, rows, gate_of(config, rows[0].generation))
 
     def _parity(self, generations: Sequence[GenerationRow]) -> tuple[Parity, ...]:
-        tested = [row.number for row in generations if row.n_test]
+        tested = [
+            row.number for row in generations if row.n_test and row.state != "rejected"
+        ]
         ends = sorted({tested[0], tested[-1]}) if tested else []
         return tuple(
             readings.parity(n, predictions.predictions_on_test(self._connection, n))

@@ -304,6 +304,11 @@ class CampaignReport:
         )
 
     @property
+    def in_use(self) -> tuple[GenerationRow, ...]:
+        """Validated generations, without those that were refused."""
+        return tuple(row for row in self.validated if row.state != "rejected")
+
+    @property
     def sampled(self) -> tuple[IterationRow, ...]:
         """Iterations with trajectories."""
         return tuple(row for row in self.iterations if row.n_trajectories)

@@ -154,7 +154,9 @@ def _learning(report: CampaignReport) -> Section:
         "throughout, never trained on. Forces: root mean square over Cartesian components."
     )
     alt = f"Line chart of test force and energy error for {count(len(rows), 'generation')}."
-    curve = Panel(wording.learning_title(rows), figures.learning(rows), alt, caption)
+    curve = Panel(
+        wording.learning_title(report.in_use or rows), figures.learning(rows), alt, caption
+    )
     numbers = Panel("Every generation", table=tables.generations(report.generations))
     return replace(section, panels=(curve, numbers))
 
@@ -225,7 +227,7 @@ def _accuracy(report: CampaignReport) -> Section:
     section = Section("accuracy", "Accuracy on the test set")
     if not report.parity:
         return replace(section, empty="There are no predictions on the test set yet.")
-    rows = report.validated
+    rows = report.in_use
     captions = {
         "force": "Cartesian components; of very many an even selection is drawn.",
         "energy": "Energies per atom, the mean of the labels subtracted.",

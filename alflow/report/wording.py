@@ -104,7 +104,7 @@ def _state(report: CampaignReport) -> str:
 def _why(report: CampaignReport) -> str:
     if report.outcome.reason:
         return sentence(report.outcome.reason)
-    parts = [part for part in (_error_trend(report.validated), _flag_trend(report)) if part]
+    parts = [part for part in (_error_trend(report.in_use), _flag_trend(report)) if part]
     if not parts:
         return "There is no test error and no trajectory to judge by yet."
     return sentence("; ".join(parts))

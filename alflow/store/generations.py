@@ -16,8 +16,10 @@ from alflow.store.database import insert_new, next_id
 from alflow.store.publishing import level_id, publish
 from alflow.store.rows import (
     EnsembleState,
+    GateVerdict,
     NewTask,
     PredictionRow,
+    Severity,
     Snapshot,
     Split,
 )
@@ -175,18 +177,42 @@ def add_predictions(
         .where(label.c.id == rows[0].label_id)
     )
     named = _numbers(outcome.values)
-    metrics = [
-        {
-            "ensemble_id": ensemble_id,
-            "split": "test" if split == Split.TEST else "new",
-            "name": name,
-            "value": value,
-        }
+    _set_metrics(tx, ensemble_id, "test" if split == Split.TEST else "new", named)
+    return True
+
+
+def _set_metrics(
+    tx: Transaction, ensemble_id: int, split: str, named: Mapping[str, float | None]
+) -> None:
+    """Write numbers about an ensemble, in place of earlier ones: it may be asked again."""
+    known = ensemble_metric.c
+    tx.connection.execute(
+        ensemble_metric.delete().where(
+            known.ensemble_id == ensemble_id, known.split == split
+        )
+    )
+    rows = [
+        {"ensemble_id": ensemble_id, "split": split, "name": name, "value": value}
         for name, value in named.items()
     ]
-    if metrics:
-        tx.connection.execute(insert_new(tx.connection, ensemble_metric), metrics)
-    return True
+    if rows:
+        tx.connection.execute(ensemble_metric.insert(), rows)
+
+
+def judge(tx: Transaction, verdict: GateVerdict) -> None:
+    """Write whether a generation takes the place of the one before it."""
+    if verdict.is_refused:
+        ensemble_id = ensemble_of(tx.connection, verdict.generation)
+        tx.connection.execute(
+            ensemble.update().where(ensemble.c.id == ensemble_id),
+            {"state": EnsembleState.REJECTED},
+        )
+    tx.event(
+        "generation-refused" if verdict.is_refused else "generation-accepted",
+        f"g{verdict.generation}",
+        {"message": verdict.message},
+        Severity.WARNING if verdict.is_refused else Severity.INFO,
+    )
 
 
 def ensemble_of(connection: Connection, generation: int) -> int:

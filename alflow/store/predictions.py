@@ -11,7 +11,7 @@ from jaxtyping import Float
 from sqlalchemy import Connection, Select, func, select
 
 from alflow.store.codec import AnyRow, array, nan_if_none
-from alflow.store.rows import Split
+from alflow.store.rows import Quality, Split
 from alflow.store.schema import (
     campaign_structure,
     candidate,
@@ -57,6 +57,19 @@ class ErrorOnTest(NamedTuple):
     n_labels: int
     force: float | None
     energy: float | None
+
+
+class ErrorOnLabel(NamedTuple):
+    """How wrong a generation is about one test structure.
+
+    Errors are NaN where the prediction is not finite: `force_rmse` per component [eV/Å], NaN also
+    without force labels; `energy_error` [eV/atom].
+    """
+
+    n_atoms: int
+    has_forces: bool
+    force_rmse: float
+    energy_error: float
 
 
 class NewLabelPrediction(NamedTuple):
@@ -173,6 +186,31 @@ def errors_on_test(connection: Connection) -> list[ErrorOnTest]:
         )
         for row in connection.execute(query)
     ]
+
+
+def errors_by_label(connection: Connection, generation: int) -> dict[int, ErrorOnLabel]:
+    """Errors of a generation on test structures by label, accepted labels of its level only."""
+    query = _test_labels(
+        label.c.id,
+        label.c.n_atoms,
+        label.c.forces.is_not(None).label("has_forces"),
+        prediction.c.force_rmse,
+        ((prediction.c.energy - label.c.energy) / label.c.n_atoms).label("energy_error"),
+    ).where(
+        ensemble.c.generation == generation,
+        label.c.lot_id == ensemble.c.lot_id,
+        label.c.quality == Quality.OK,
+        label.c.superseded_by.is_(None),
+    )
+    return {
+        row.id: ErrorOnLabel(
+            row.n_atoms,
+            bool(row.has_forces),
+            nan_if_none(row.force_rmse),
+            nan_if_none(row.energy_error),
+        )
+        for row in connection.execute(query)
+    }
 
 
 def predictions_on_test(connection: Connection, generation: int) -> list[PredictionOnTest]:

@@ -295,6 +295,21 @@ class PredictionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """Whether a new generation may replace the one that served so far.
+
+    Attributes:
+        generation: Number of the new one.
+        is_refused: Whether it may not.
+        message: Why, a sentence with numbers.
+    """
+
+    generation: int
+    is_refused: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A numbered, immutable set of labelled structures.
 

@@ -10,12 +10,13 @@ from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
 from alflow.core.sampling import Decision, Frame, Selection, StopReason
 from alflow.core.structures import Structure
-from alflow.store import bulk
+from alflow.store import bulk, generations
 from alflow.store.codec import AnyRow, Number, finite_or_none, json_text, lossy_json_text
 from alflow.store.database import next_id
 from alflow.store.generations import ensemble_of
 from alflow.store.publishing import LABEL, publish
 from alflow.store.rows import (
+    GateVerdict,
     NewStructure,
     NewTask,
     SightingKind,
@@ -54,8 +55,13 @@ def begin_iteration(
     return True
 
 
-def end_iteration(tx: Transaction, number: int, stats: Mapping[str, Number | None]) -> bool:
-    """Close an iteration with its statistics; False if it is closed already."""
+def end_iteration(
+    tx: Transaction,
+    number: int,
+    stats: Mapping[str, Number | None],
+    gate: GateVerdict | None,
+) -> bool:
+    """Close an iteration, with what became of its generation; False if it is closed already."""
     iteration_id = tx.iteration_id(number)
     row = _row(tx, number)
     if row is not None and row.ended is not None:
@@ -69,6 +75,8 @@ def end_iteration(tx: Transaction, number: int, stats: Mapping[str, Number | Non
     tx.connection.execute(
         iteration.update().where(iteration.c.id == iteration_id), {"ended": tx.now}
     )
+    if gate is not None:
+        generations.judge(tx, gate)
     numbers = {row["name"]: row["value"] for row in rows}
     tx.event("iteration-ended", f"i{number}", numbers)
     return True

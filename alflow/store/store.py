@@ -30,6 +30,7 @@ from alflow.store.generations import TasksOfSnapshot
 from alflow.store.importing import ImportResult, ImportSource, NewLabelled
 from alflow.store.rows import (
     AttemptRow,
+    GateVerdict,
     NewStructure,
     NewTask,
     PredictionRow,
@@ -292,13 +293,19 @@ class Store(Session):
         with self._write("begin-iteration") as tx:
             return selection.begin_iteration(tx, number, phase, tasks)
 
-    def end_iteration(self, number: int, stats: Mapping[str, Number | None]) -> bool:
+    def end_iteration(
+        self,
+        number: int,
+        stats: Mapping[str, Number | None],
+        gate: GateVerdict | None = None,
+    ) -> bool:
         """Close an iteration with its statistics; False if it is closed already.
 
-        A statistic that is missing or not finite is left out.
+        A statistic that is missing or not finite is left out. `gate` says what becomes of the
+        generation that it trained.
         """
         with self._write("end-iteration") as tx:
-            return selection.end_iteration(tx, number, stats)
+            return selection.end_iteration(tx, number, stats, gate)
 
     def record_selection(
         self,

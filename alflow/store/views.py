@@ -78,6 +78,7 @@ class GenerationProgress:
     Attributes:
         number: Its number.
         state: planned, training, ready, rejected or retired.
+        relation: What it has from its parent: fresh, warm_start, transfer, ...
         n_train: Labels in its snapshot to train on.
         metrics: Its numbers by `SPLIT.NAME`, NaN where not finite; SPLIT is test or new.
         has_test_predictions: Whether it has been asked about test structures.
@@ -86,6 +87,7 @@ class GenerationProgress:
 
     number: int
     state: str
+    relation: str = ""
     n_train: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     has_test_predictions: bool = False
@@ -155,6 +157,7 @@ class Status:
         iteration: Number of the last iteration, None before the first.
         phase: What that iteration is waiting for.
         generation: Number of the last generation that is ready, None before the first.
+        refused: Later ones, which were worse on the test set.
         labels: Number of requested labels by state: pending, ok, failed.
         tasks: Number of tasks by kind and state.
         manager: Who runs it.
@@ -176,6 +179,7 @@ class Status:
     events: Sequence[Mapping[str, Any]]
     troubles: Troubles = field(default_factory=Troubles)
     arms: Sequence[ArmYield] = ()
+    refused: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
@@ -208,6 +212,7 @@ def status(store: Store) -> Status:
     view = progress(store)
     last = view.iterations[-1] if view.iterations else None
     ready = [g.number for g in view.generations if g.state == EnsembleState.READY]
+    refused = [g.number for g in view.generations if g.state == EnsembleState.REJECTED]
     totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for one in view.iterations:
         for kind, states in one.tasks.items():
@@ -230,6 +235,7 @@ def status(store: Store) -> Status:
             events=_events(connection),
             troubles=troubles(connection, utc_now()),
             arms=[one for one in yields if one.iteration == yields[-1].iteration],
+            refused=[number for number in refused if ready and number > ready[-1]],
         )
 
 
@@ -336,7 +342,13 @@ def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
     for row in connection.execute(select(ensemble_metric)):
         metrics[row.ensemble_id][f"{row.split}.{row.name}"] = nan_if_none(row.value)
     query = (
-        select(ensemble.c.id, ensemble.c.generation, ensemble.c.state, snapshot.c.n_train)
+        select(
+            ensemble.c.id,
+            ensemble.c.generation,
+            ensemble.c.state,
+            ensemble.c.relation,
+            snapshot.c.n_train,
+        )
         .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
         .order_by(ensemble.c.generation)
     )
@@ -348,6 +360,7 @@ def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
         GenerationProgress(
             number=row.generation,
             state=row.state,
+            relation=row.relation,
             n_train=row.n_train,
             metrics=metrics[row.id],
             has_test_predictions="test" in asked.get(row.id, ()),

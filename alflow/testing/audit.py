@@ -31,6 +31,8 @@ _ONCE = (
     "iteration-ended",
     "candidates-selected",
     "generation-planned",
+    "generation-accepted",
+    "generation-refused",
 )
 """Kinds of events that tell of one effect each."""
 
@@ -184,7 +186,7 @@ def _double_rows(store: Store) -> Iterator[str]:
 
 def _lost_weights(store: Store) -> Iterator[str]:
     for generation in progress(store).generations:
-        if generation.state != EnsembleState.READY:
+        if generation.state not in (EnsembleState.READY, EnsembleState.REJECTED):
             yield f"generation g{generation.number} is {generation.state}"
         else:
             store.weights(generation.number)

@@ -6,7 +6,7 @@ import pytest
 
 from alflow.config.resolution import settings_from_resolved
 from alflow.loop.plan import ActionKind, label_budget, plan
-from alflow.store.views import IterationProgress, Progress
+from alflow.store.views import GenerationProgress, IterationProgress, Progress
 
 
 def _settings(**changes):
@@ -54,7 +54,12 @@ def _at(phase: str, number: int = 1, **changes) -> Progress:
     last = IterationProgress(number, phase, **changes)
     ended = tuple(IterationProgress(k, "validate", ended=True) for k in range(number))
     return Progress(
-        "running", iterations=(*ended, last), n_train=40, n_test=8, n_requested=40
+        "running",
+        iterations=(*ended, last),
+        generations=tuple(GenerationProgress(k, "ready") for k in range(number + 1)),
+        n_train=40,
+        n_test=8,
+        n_requested=40,
     )
 
 

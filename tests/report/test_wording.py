@@ -167,8 +167,12 @@ def test_bullets_for_everything_at_once_are_five(running):
     )
     found = bullets(report)
     assert len(found) == MAX_BULLETS
-    assert [one.subject for one in found] == ["g8", "s-3", "s-3", "g8", "g6"]
-    assert found[3].command == "alflow show g8"
+    assert [one.subject for one in found] == ["g8", "s-3", "s-3", "g6", "i7"]
+    assert found[3].command == "alflow show g6"
+    in_use = replace(
+        report, generations=(*running.generations, replace(worse, state="ready"))
+    )
+    assert bullets(in_use)[2].text.startswith("g8 is worse than g7 on the test set")
     fewer = replace(report, generations=running.generations, label_failures=())
     assert [one.subject for one in bullets(fewer)] == ["g6", "i7", "i7"]
     assert bullets(fewer)[0].text.endswith("errors of new labels are 3.0 times the spread.")

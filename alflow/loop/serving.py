@@ -1,0 +1,62 @@
+"""Which generation the campaign works with, and whether the next one begins anew: pure functions.
+
+A generation serves from the end of its iteration until another one passes the gate: it samples, is
+checked on the labels that it asked for, and is the parent of the next one. Generations at
+another level of theory never serve.
+"""
+
+from alflow.config.campaign import LoopSettings
+from alflow.core.errors import StoreError
+from alflow.store.rows import EnsembleState
+from alflow.store.views import GenerationProgress, Progress
+
+TRANSFER = "transfer"
+"""Relation of a generation at another level of theory to the one that it comes from."""
+
+
+def serving(progress: Progress, iteration: int) -> int:
+    """Number of the generation that an iteration works with.
+
+    Args:
+        progress: What the store says.
+        iteration: Number of the iteration; what it trains itself does not count.
+
+    Raises:
+        StoreError: If no generation before it is fit for use.
+    """
+    ready = [g.number for g in _before(progress, iteration) if _is_ready(g)]
+    if not ready:
+        raise StoreError(f"there is no generation that iteration {iteration} could use")
+    return ready[-1]
+
+
+def n_refused(progress: Progress, iteration: int) -> int:
+    """How many generations in a row were refused just before an iteration."""
+    count = 0
+    for generation in reversed(_before(progress, iteration)):
+        if generation.state != EnsembleState.REJECTED:
+            break
+        count += 1
+    return count
+
+
+def why_from_scratch(progress: Progress, settings: LoopSettings, iteration: int) -> str:
+    """Why the generation of an iteration is not trained from its parent; empty if it is."""
+    refused = n_refused(progress, iteration)
+    if refused >= settings.gate.scratch_after:
+        which = "the last one was" if refused == 1 else f"the last {refused} were"
+        return f"from scratch, as {which} refused"
+    every = settings.scratch_every
+    if iteration and every is not None and iteration % every == 0:
+        return f"from scratch, as every {every} iterations"
+    return ""
+
+
+def _before(progress: Progress, iteration: int) -> list[GenerationProgress]:
+    return [
+        g for g in progress.generations if g.number < iteration and g.relation != TRANSFER
+    ]
+
+
+def _is_ready(generation: GenerationProgress) -> bool:
+    return generation.state == EnsembleState.READY
