@@ -124,7 +124,9 @@ class StackedTrainer:
             unused = unused_stresses(data, self._settings.stress_weight)
             for text in filter(None, (gap, unused)):
                 context.note(text)
-        ensemble.self_energies = self_energies_for(ensemble, training_set)
+        ensemble.self_energies = self_energies_for(
+            ensemble, training_set, is_trained=is_warm
+        )
         training_set.subtract(
             [ensemble.self_energies[z] for z in ensemble.descriptor.elements]
         )
@@ -220,7 +222,9 @@ class StackedTrainer:
         return Plan(max(epochs, math.ceil(minimum_steps / steps)), batch_size, rate, seed)
 
 
-def self_energies_for(ensemble: AniEnsemble, data: TrainingSet) -> dict[int, float]:
+def self_energies_for(
+    ensemble: AniEnsemble, data: TrainingSet, *, is_trained: bool
+) -> dict[int, float]:
     """Fit self energies [eV] to what the networks leave, by atomic number.
 
     For fresh networks, which are about to be trained from nothing, that is the whole energy.
@@ -229,7 +233,7 @@ def self_energies_for(ensemble: AniEnsemble, data: TrainingSet) -> dict[int, flo
     """
     elements = ensemble.descriptor.elements
     known = ensemble.self_energies
-    if not any(known.values()):
+    if not is_trained:
         return fit_self_energies(elements, data.compositions, data.total_energies)
     with torch.no_grad():
         by_member = ensemble.networks(data.features, data.species_idx)

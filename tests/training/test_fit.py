@@ -143,6 +143,31 @@ def test_a_warm_start_follows_a_shift_of_the_energies(
     assert energy_rmse(warm.weights, shifted) < 0.1
 
 
+def test_weights_without_self_energies_are_still_trained_weights(
+    learned, make_clusters, model
+) -> None:
+    """As of a model that was trained on atomisation energies."""
+    parent = AniEnsemble.from_bytes(learned.weights)
+    energies = parent.self_energies
+    data = [
+        replace(
+            item,
+            label=Label(
+                item.label.energy - sum(energies[int(z)] for z in item.structure.numbers),
+                item.label.forces,
+            ),
+        )
+        for item in make_clusters(24)
+    ]
+    parent.self_energies = dict.fromkeys(energies, 0.0)
+    tiny = QUICK.model_copy(update={"warm_epochs": 1, "warm_learning_rate": 1e-12})
+    larger = model.model_copy(update={"hidden": (16, 12)})
+    result = fitted(tiny, larger, data, initial=parent.to_bytes())
+    found = AniEnsemble.from_bytes(result.weights).self_energies
+    assert max(abs(energy) for energy in found.values()) < 0.1
+    assert energy_rmse(result.weights, data) < 1.5 * energy_rmse(parent.to_bytes(), data)
+
+
 def test_frozen_layers_stay_as_they_are(learned, make_clusters, model) -> None:
     larger = model.model_copy(update={"hidden": (16, 12)})
     data = make_clusters(30, seed=3)
