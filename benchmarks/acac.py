@@ -95,8 +95,8 @@ def errors(data: Path, say: Predict) -> dict[str, float]:
 
 def train_alflow(
     data: list[LabelledStructure], model: AniSettings, epochs: int, seed: int
-) -> tuple[Predict, float]:
-    """The stacked trainer; also the wall-clock time it took [s]."""
+) -> tuple[Predict, float, int]:
+    """The stacked trainer; also the wall-clock time it took [s], and the number of epochs."""
     begun = time.perf_counter()
 
     def tell(metrics: Mapping[str, float]) -> None:
@@ -114,7 +114,7 @@ def train_alflow(
     def say(molecules: Sequence[Structure]) -> list[tuple[float, np.ndarray]]:
         return [(one.energy, one.forces) for one in predict(potential, molecules)]
 
-    return say, taken
+    return say, taken, len(result.epochs)
 
 
 class Torchani:
@@ -186,7 +186,7 @@ class Torchani:
 
     def _evaluate(self, positions: Any, *, training: bool) -> tuple[Any, Any]:
         positions = positions.clone().requires_grad_()
-        species = self._species.expand(len(positions), -1)
+        species = self._species.repeat(len(positions), 1)
         energies = self._networks(species, self._aev(species, positions))
         (slope,) = torch.autograd.grad(energies.sum(), positions, create_graph=training)
         return energies, -slope
@@ -231,7 +231,7 @@ def main() -> None:
     os.environ["NUMBA_NUM_THREADS"] = str(options.threads)
     load = os.getloadavg()
     data, model = structures(options.data / "train_300K.xyz")[:N_TRAIN], AniSettings()
-    say, taken = train_alflow(data, model, options.epochs, options.seed)
+    say, taken, n_ours = train_alflow(data, model, options.epochs, options.seed)
     ours = errors(options.data, say)
     theirs: dict[str, float] = {}
     n_epochs = 0.0
@@ -247,7 +247,7 @@ def main() -> None:
         what = f"{test} {kind} [{unit[kind]}]"
         print(f"{what:24s}{value:12.1f}{other:>12s}{target:>10s}")
     print(f"{'time [s]':24s}{taken:12.0f}{taken if theirs else 0:12.0f}{LIMIT_S:10.0f}")
-    print(f"{'epochs':24s}{options.epochs:12d}{n_epochs:12.0f}")
+    print(f"{'epochs':24s}{n_ours:12d}{n_epochs:12.0f}")
     about = {
         "threads": options.threads,
         "load_before": load,
