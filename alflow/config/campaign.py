@@ -144,6 +144,24 @@ class StopSettings(Settings):
     """When it is good enough."""
 
 
+class PromoteSettings(Settings):
+    """How what was learnt is carried over to a better level of theory, when the campaign ends well.
+
+    Structures that the committee disagrees about, and that are unlike each other, get a label at
+    that level, and a last generation is trained on those labels alone, from the one before.
+    """
+
+    level: str
+    """Name of the better level of theory, in `label.levels`."""
+    labels: int = Field(default=100, ge=2)
+    """Largest number of label calculations at that level, those to test on included."""
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Fraction of them, drawn at random, that is not trained on but tested on."""
+    train: dict[str, Any] = Field(default_factory=dict)
+    """Settings of `train` that differ. Layers 0 and 2 are frozen unless `frozen_layers` says
+    otherwise."""
+
+
 class CampaignSettings(Settings):
     """A whole campaign file.
 
@@ -177,6 +195,8 @@ class CampaignSettings(Settings):
     """How the campaign walks."""
     stop: Annotated[StopSettings, BeforeValidator(_empty_section)] = StopSettings()
     """When the campaign ends."""
+    promote: PromoteSettings | None = None
+    """Carries the outcome over to a better level of theory; null: does not."""
 
 
 def plugin_section(name: str) -> PluginSection | None:

@@ -34,8 +34,15 @@ def level_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         if settings is None:
             continue
         yield from _elements(path, settings, known_elements(data))
-        if name == label.get("primary") and not handles_periodic(settings):
+        if name in _used(data, label) and not handles_periodic(settings):
             yield from _periodic(data, name, settings)
+
+
+def _used(data: Mapping[str, Any], label: Mapping[str, Any]) -> tuple[object, object]:
+    """Names of the levels that structures of the builders are labelled at."""
+    promote = data.get("promote")
+    better = promote.get("level") if isinstance(promote, Mapping) else None
+    return label.get("primary"), better
 
 
 def handles_periodic(settings: BaseModel) -> bool:

@@ -16,6 +16,7 @@ from alflow.config.chemistry import element_findings, known_elements, parity_fin
 from alflow.config.layout import plugin_sections
 from alflow.config.levels import level_findings
 from alflow.config.molecules import file_findings, molecule_findings
+from alflow.config.promotion import promote_findings
 from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
 from alflow.core.findings import Finding
@@ -47,6 +48,7 @@ def _own_checks(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _pretrained(data)
     yield from _stop_rules(data)
     yield from level_findings(data)
+    yield from promote_findings(data)
     yield from element_findings(data)
     yield from parity_findings(data)
     yield from molecule_findings(data)

@@ -50,6 +50,12 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("loop.scratch_every", "allowed", _NEXT),
     ("loop.mode", "refused", "decides in which order everything happens"),
     ("stop", "allowed", "allowed at once"),
+    (
+        "promote.level",
+        "refused",
+        "the structures to label again were chosen for the other level",
+    ),
+    ("promote", "allowed", "allowed for what is not promoted yet"),
 )
 
 

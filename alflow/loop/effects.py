@@ -14,6 +14,7 @@ from alflow.loop import publish
 from alflow.loop.gate import Comparison, compare
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.pretrained import starting_weights
+from alflow.loop.promoting import Promoting
 from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.statistics import iteration_statistics
 from alflow.store import (
@@ -45,6 +46,7 @@ class Effects:
         self._store = store
         self._settings = settings
         self._files = files
+        promoting = Promoting(store, settings, files)
         self._verbs: dict[ActionKind, Callable[[Action, Progress], None]] = {
             ActionKind.BEGIN_ITERATION: self._begin_iteration,
             ActionKind.ADD_STRUCTURES: self._add_structures,
@@ -54,6 +56,11 @@ class Effects:
             ActionKind.VALIDATE: self._validate,
             ActionKind.END_ITERATION: self._end_iteration,
             ActionKind.STOP: self._end_campaign,
+            ActionKind.BEGIN_PROMOTION: promoting.begin,
+            ActionKind.PROMOTE: promoting.choose,
+            ActionKind.TRANSFER: promoting.train,
+            ActionKind.COMPARE: promoting.compare,
+            ActionKind.END_PROMOTION: promoting.end,
         }
 
     def carry_out(self, action: Action, view: Progress) -> None:

@@ -14,6 +14,7 @@ from alflow.core.labels import Failure
 from alflow.core.tasks import NOTES, Outcome
 from alflow.execution.files import CampaignFiles
 from alflow.loop.predictions import prediction_rows
+from alflow.loop.publish import asks_about
 from alflow.loop.retries import decide
 from alflow.store import AttemptRow, Severity, Store
 from alflow.tasks.label import result_of_item
@@ -179,7 +180,8 @@ class Ingest:
         elif spec.kind == "validate":
             rows = prediction_rows(outputs["predictions"])
             generation = spec.settings["generation"]
-            self._store.add_predictions(attempt.ref, outcome, generation, rows)
+            about = asks_about(spec.key)
+            self._store.add_predictions(attempt.ref, outcome, generation, rows, about)
         else:
             self._store.finish_task(attempt.ref, outcome)
         text = f"{spec.key} done in {outcome.wall_s:.1f} s"

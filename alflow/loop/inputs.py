@@ -13,6 +13,7 @@ from alflow.core.canonical import sha256_hex
 from alflow.core.errors import AlflowError
 from alflow.execution.files import CampaignFiles
 from alflow.loop.pretrained import starting_weights
+from alflow.loop.publish import POOL, asks_about
 from alflow.store import Split, Store, TaskRow
 
 
@@ -55,7 +56,9 @@ class Inputs:
 
     def _snapshot(self, task: TaskRow) -> bytes:
         return pack_dataset(
-            self._store.dataset(Split.TRAIN, self._level, generation=task.iteration)
+            self._store.dataset(
+                Split.TRAIN, self._store.level_of(task.iteration), generation=task.iteration
+            )
         )
 
     def _initial(self, task: TaskRow) -> bytes:
@@ -67,8 +70,13 @@ class Inputs:
         return begun if begun is not None and is_begun else self._store.blob(sha)
 
     def _dataset(self, task: TaskRow) -> bytes:
-        if task.spec.settings["generation"] == task.iteration:
-            return pack_dataset(self._store.dataset(Split.TEST, self._level))
+        about, generation = asks_about(task.spec.key), task.spec.settings["generation"]
+        if about == POOL:
+            return pack_dataset(self._store.dataset(Split.TRAIN, self._level))
+        if about == "test":
+            level = self._store.level_of(generation)
+            own = None if level == self._level else generation
+            return pack_dataset(self._store.dataset(Split.TEST, level, generation=own))
         return pack_dataset(
             self._store.dataset(Split.TRAIN, self._level, iteration=task.iteration)
         )

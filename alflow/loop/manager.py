@@ -21,7 +21,7 @@ from alflow.loop.campaign import OpenCampaign
 from alflow.loop.effects import Effects
 from alflow.loop.ingest import Found, Ingest, Notice
 from alflow.loop.inputs import Inputs
-from alflow.loop.plan import ActionKind, plan
+from alflow.loop.plan import BEGINNINGS, plan
 from alflow.store import AttemptRow, CampaignState, Glance, Severity, StopMode, TaskRow
 from alflow.store.faults import POOL_CLOSED, POOL_OPEN
 from alflow.store.room import most_atoms
@@ -249,7 +249,7 @@ class Manager:
             if not actions:
                 return None
             for action in actions:
-                begins = action.kind is ActionKind.BEGIN_ITERATION
+                begins = action.kind in BEGINNINGS
                 if (
                     begins
                     and last_iteration is not None

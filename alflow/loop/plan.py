@@ -4,6 +4,8 @@ In generational mode an iteration walks through phases; each arrow is one transa
 
     0:  build ─→ label ─→ train ─→ validate ─→ ended
     k:  sample ─→ label ─→ train ─→ validate ─→ ended
+    last, at another level of theory, if the campaign asks for it:
+        promote ─→ relabel ─→ transfer ─→ compare ─→ ended
 
 Nothing here knows about time, processes or the order in which results arrived. Start, resume
 and every turn of the manager are the same call.
@@ -15,6 +17,7 @@ from enum import StrEnum
 from alflow.config.campaign import CampaignSettings
 from alflow.loop import bandit
 from alflow.loop.gate import from_statistics
+from alflow.loop.promotion import Phase, is_due, is_promotion, ordinary, outcome
 from alflow.loop.publish import sample_keys
 from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.stopping import judge
@@ -38,8 +41,22 @@ class ActionKind(StrEnum):
     """Publish the new generation's predictions on the test set."""
     END_ITERATION = "end-iteration"
     """Write the iteration's statistics."""
+    BEGIN_PROMOTION = "begin-promotion"
+    """Open a last iteration, at another level of theory, and publish predictions for it."""
+    PROMOTE = "promote"
+    """Choose stored structures and publish their labels at the other level."""
+    TRANSFER = "transfer"
+    """Close a snapshot of that level and publish training on it."""
+    COMPARE = "compare"
+    """Publish the new generation's predictions on held-out labels of that level."""
+    END_PROMOTION = "end-promotion"
+    """Write what came of it."""
     STOP = "stop"
     """End the campaign."""
+
+
+BEGINNINGS = (ActionKind.BEGIN_ITERATION, ActionKind.BEGIN_PROMOTION)
+"""Actions that open an iteration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +117,16 @@ def _after(
     last: IterationProgress, progress: Progress, settings: CampaignSettings
 ) -> Action:
     verdict = judge(progress, settings)
-    if verdict is not None:
-        return Action(ActionKind.STOP, last.number, verdict.sentence, verdict.state)
     number = last.number + 1
+    if verdict is not None and verdict.state != "failed" and is_due(progress, settings):
+        why = f"{verdict.state}: {verdict.sentence}; {_to_promote(settings)}"
+        return Action(ActionKind.BEGIN_PROMOTION, number, why)
+    if verdict is not None:
+        reason = verdict.sentence
+        if is_promotion(last) and settings.promote is not None:
+            reason += f"; {outcome(last, settings.promote.level)}"
+        return Action(ActionKind.STOP, last.number, reason, verdict.state)
+    last = ordinary(progress).iterations[-1]
     reason = _about(last, progress) + ": look for frames that it does not know"
     reason += _arms(number, 0, progress, settings)
     return Action(ActionKind.BEGIN_ITERATION, number, reason)
@@ -189,12 +213,57 @@ def _after_validate(
     return Action(ActionKind.END_ITERATION, last.number, reason)
 
 
+def _to_promote(settings: CampaignSettings) -> str:
+    if settings.promote is None:
+        return ""
+    level, labels = settings.promote.level, settings.promote.labels
+    return f"choose up to {labels} structures to label at level {level!r}"
+
+
+def _after_pool(
+    last: IterationProgress, _progress: Progress, settings: CampaignSettings
+) -> Action:
+    if _count(last, "validate", "failed"):
+        return _failed(last, "validate", "no structure could be chosen for promotion")
+    return Action(ActionKind.PROMOTE, last.number, _to_promote(settings))
+
+
+def _after_relabel(
+    last: IterationProgress, progress: Progress, _settings: CampaignSettings
+) -> Action:
+    if last.n_failed and not last.n_labelled:
+        return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
+    parent = serving(progress, last.number)
+    reason = f"{last.n_labelled} new labels; train on them from generation {parent}"
+    return Action(ActionKind.TRANSFER, last.number, reason)
+
+
+def _after_transfer(
+    last: IterationProgress, _progress: Progress, _settings: CampaignSettings
+) -> Action:
+    if _count(last, "train", "failed"):
+        return _failed(last, "train", f"training of generation {last.number} failed")
+    reason = f"predict the held-out structures with generation {last.number}"
+    return Action(ActionKind.COMPARE, last.number, reason)
+
+
+def _after_compare(
+    last: IterationProgress, _progress: Progress, _settings: CampaignSettings
+) -> Action:
+    reason = f"generation {last.number} is trained and compared with its parent"
+    return Action(ActionKind.END_PROMOTION, last.number, reason)
+
+
 _PHASES = {
     "build": _after_build,
     "sample": _after_sample,
     "label": _after_label,
     "train": _after_train,
     "validate": _after_validate,
+    Phase.PROMOTE: _after_pool,
+    Phase.RELABEL: _after_relabel,
+    Phase.TRANSFER: _after_transfer,
+    Phase.COMPARE: _after_compare,
 }
 
 

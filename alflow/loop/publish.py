@@ -21,6 +21,9 @@ from alflow.store.views import IterationProgress
 BOOTSTRAP, TEST = "build/bootstrap", "build/test"
 """Keys of the two tasks that build structures."""
 
+POOL = "pool"
+"""Last word of the key of a task that predicts what may be promoted."""
+
 WriteBlob = Callable[[bytes], str]
 """Puts bytes where workers find them and returns their SHA-256."""
 
@@ -47,12 +50,21 @@ def label_tasks(
     iteration: int,
     structures: Sequence[Structure],
     write_blob: WriteBlob,
+    promoted: tuple[str, str] | None = None,
 ) -> list[NewTask]:
     """Tasks that label structures at the primary level, in batches.
 
     The structures with most electrons come first: what takes longest must not start last.
+
+    Args:
+        settings: The campaign's settings.
+        iteration: Number of the iteration.
+        structures: What is to be labelled.
+        write_blob: Puts bytes where workers find them.
+        promoted: Another level, and what the labels are for: train or test.
     """
-    level = settings.label.primary
+    level, part = promoted or (settings.label.primary, "")
+    prefix = f"label/{level}/i{iteration}" + (f"/{part}" if part else "")
     unique = {structure.hash: structure for structure in structures}
     ordered = sorted(unique.values(), key=lambda s: (-s.n_electrons, s.hash))
     size = settings.label.batch_size
@@ -61,7 +73,7 @@ def label_tasks(
         _task(
             settings,
             "label",
-            f"label/{level}/i{iteration}/{number}",
+            f"{prefix}/{number}",
             {"labeler": _plain(settings.label.levels[level])},
             iteration=iteration,
             inputs={"structures": write_blob(pack_structures(batch))},
@@ -129,15 +141,22 @@ def sample_tasks(
 
 
 def train_task(
-    settings: CampaignSettings, generation: int, dataset: str, initial: str | None
+    settings: CampaignSettings,
+    generation: int,
+    dataset: str,
+    initial: str | None,
+    train: Settings | None = None,
 ) -> NewTask:
-    """The task that trains a generation on a dataset, from its parent's weights if given."""
+    """The task that trains a generation on a dataset, from its parent's weights if given.
+
+    `train` are settings of the trainer other than the campaign's.
+    """
     inputs = {"dataset": dataset} | ({} if initial is None else {"initial": initial})
     return _task(
         settings,
         "train",
         f"train/g{generation}",
-        {"train": _plain(settings.train), "model": _plain(settings.model)},
+        {"train": _plain(train or settings.train), "model": _plain(settings.model)},
         iteration=generation,
         inputs=inputs,
         priority=1,
@@ -167,6 +186,30 @@ def validate_task(
         iteration=iteration,
         inputs={"weights": weights, "dataset": dataset},
     )
+
+
+def pool_task(
+    settings: CampaignSettings, generation: int, iteration: int, weights: str, dataset: str
+) -> NewTask:
+    """The task that lets a generation predict all structures that may be promoted."""
+    return _task(
+        settings,
+        "validate",
+        f"validate/g{generation}/i{iteration}/{POOL}",
+        {"generation": generation, "fingerprints": True},
+        iteration=iteration,
+        inputs={"weights": weights, "dataset": dataset},
+    )
+
+
+def asks_about(key: str) -> str:
+    """What a validate task is about: `test`, `new`, or `pool`."""
+    return key.rpartition("/")[2]
+
+
+def is_held_out(key: str) -> bool:
+    """Whether a label task is for labels to test on at a level that is not the primary one."""
+    return key.split("/")[-2] == "test"
 
 
 def _task(  # noqa: PLR0913

@@ -145,7 +145,7 @@ def reproduce(store: Store, generation: int, directory: Path) -> Reproduction:
 
 def _check_snapshot(store: Store, generation: int, dataset: str) -> None:
     """Refuse a snapshot that is not what the generation was trained on."""
-    level = _level(store)
+    level = store.level_of(generation)
     items = store.dataset(Split.TRAIN, level, generation=generation)
     if sha256_hex(pack_dataset(items)) != dataset:
         raise StoreError(
@@ -183,8 +183,9 @@ def _predictions(
     store: Store, generation: int, stored: bytes, found: bytes
 ) -> Predictions | None:
     """How far two ensembles are apart on the test set, or else on their training set."""
-    level, split = _level(store), Split.TEST
-    items = store.dataset(split, level)
+    level, split = store.level_of(generation), Split.TEST
+    own = None if level == _level(store) else generation
+    items = store.dataset(split, level, generation=own)
     if not len(items):
         split = Split.TRAIN
         items = store.dataset(split, level, generation=generation)

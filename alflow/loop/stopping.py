@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from alflow.config.campaign import CampaignSettings
+from alflow.loop.promotion import ordinary
 from alflow.loop.serving import serving
 from alflow.samplers.mixture import MixtureSettings
 from alflow.store.views import IterationProgress, Progress
@@ -34,6 +35,7 @@ def judge(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
     Convergence comes before budgets: a campaign that is good enough with its last label is
     converged, not out of labels.
     """
+    progress = ordinary(progress)
     return (
         _accurate_enough(progress, settings)
         or _survived(progress, settings)

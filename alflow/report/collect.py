@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from alflow.core.errors import PluginError
 from alflow.core.sampling import Gate
+from alflow.loop.promotion import Phase
 from alflow.registry import find
 from alflow.report import readings
 from alflow.report.content import (
@@ -116,7 +117,12 @@ class _Reader:
         self, overview: history.Overview, iterations: Sequence[IterationRow]
     ) -> Outcome:
         config = overview.config
-        requested = sum(count.n for count in self._labels if count.split != Split.TEST)
+        promotions = {row.number for row in iterations if row.phase in set(Phase)}
+        requested = sum(
+            count.n
+            for count in self._labels
+            if count.split != Split.TEST and count.iteration not in promotions
+        )
         max_labels = readings.whole_at(config, "stop", "budget", "labels")
         standing = Standing.STOPPED
         match overview.state:

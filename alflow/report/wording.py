@@ -30,6 +30,10 @@ PHASES = {
     "label": "labelling",
     "train": "training",
     "validate": "validating",
+    "promote": "choosing structures to label at a better level",
+    "relabel": "labelling at a better level",
+    "transfer": "training at a better level",
+    "compare": "testing at a better level",
 }
 """What the loop does in a phase."""
 

@@ -29,6 +29,7 @@ from alflow.store.schema import (
     ensemble,
     ensemble_metric,
     label,
+    level_of_theory,
     metric,
     metric_epoch,
     model,
@@ -56,6 +57,8 @@ class NewGeneration:
         parent: Number of the generation whose weights it starts from, or None.
         relation: What it has from its parent or from other weights, as the schema names it; by
             default `warm_start` with a parent and `fresh` without.
+        held_out: Hashes of structures whose labels are to test on.
+        phase: Phase that the iteration moves to.
     """
 
     number: int
@@ -64,6 +67,8 @@ class NewGeneration:
     arch: Mapping[str, Any]
     parent: int | None = None
     relation: str | None = None
+    held_out: Sequence[str] = ()
+    phase: str = TRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def begin(tx: Transaction, new: NewGeneration, tasks: TasksOfSnapshot) -> bool:
     """Close the snapshot, insert the ensemble, publish its tasks; False if it exists."""
     if _find(tx.connection, new.number) is not None:
         return False
-    snapshot_id, digest, counts = snapshots.close(tx, new.number, new.lot)
+    snapshot_id, digest, counts = snapshots.close(tx, new.number, new.lot, new.held_out)
     arch_json = json_text(dict(new.arch))
     ensemble_id = next_id(tx.connection, ensemble)
     parent_id = None if new.parent is None else ensemble_of(tx.connection, new.parent)
@@ -113,7 +118,7 @@ def begin(tx: Transaction, new: NewGeneration, tasks: TasksOfSnapshot) -> bool:
     tx.connection.execute(
         task.update().where(task.c.key.in_(keys)).values(ensemble_id=ensemble_id)
     )
-    tx.set_phase(new.iteration, TRAIN)
+    tx.set_phase(new.iteration, new.phase)
     data = {"digest": digest, "n_train": counts[Split.TRAIN], "n_val": counts[Split.VAL]}
     tx.event("generation-planned", f"g{new.number}", data)
     return True
@@ -160,6 +165,7 @@ def add_predictions(
     outcome: Outcome,
     generation: int,
     rows: Sequence[PredictionRow],
+    about: str | None,
 ) -> bool:
     """Take in what a generation says about labels; False if the result is late."""
     if not work.finish(tx, ref, outcome):
@@ -171,14 +177,33 @@ def add_predictions(
         insert_new(tx.connection, prediction),
         [_prediction(ensemble_id, row) for row in rows],
     )
+    named = _numbers(outcome.values)
+    _set_metrics(tx, ensemble_id, about or _kind_of(tx, rows[0].label_id), named)
+    return True
+
+
+def _kind_of(tx: Transaction, label_id: int) -> str:
+    """What predictions are about that begin with this label."""
     split = tx.connection.scalar(
         select(campaign_structure.c.split)
         .join(label, label.c.structure_id == campaign_structure.c.structure_id)
-        .where(label.c.id == rows[0].label_id)
+        .where(label.c.id == label_id)
     )
-    named = _numbers(outcome.values)
-    _set_metrics(tx, ensemble_id, "test" if split == Split.TEST else "new", named)
-    return True
+    return "test" if split == Split.TEST else "new"
+
+
+def level_of(connection: Connection, generation: int) -> str:
+    """Name of the level of theory of a generation.
+
+    Raises:
+        StoreError: If there is no such generation.
+    """
+    query = (
+        select(level_of_theory.c.name)
+        .join(ensemble, ensemble.c.lot_id == level_of_theory.c.id)
+        .where(ensemble.c.id == ensemble_of(connection, generation))
+    )
+    return str(connection.execute(query).scalar_one())
 
 
 def _set_metrics(

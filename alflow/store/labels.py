@@ -26,6 +26,7 @@ from alflow.store.codec import (
     structure_from,
 )
 from alflow.store.database import next_id
+from alflow.store.publishing import level_id
 from alflow.store.rows import AttemptState, ItemState, Quality, Severity
 from alflow.store.schema import (
     attempt,
@@ -123,8 +124,10 @@ def commit(
     return len(good) + len(bad)
 
 
-def requested(connection: Connection, hashes: Sequence[str]) -> frozenset[str]:
-    """Those of the structures that have a label item."""
+def requested(
+    connection: Connection, hashes: Sequence[str], level: str | None = None
+) -> frozenset[str]:
+    """Those of the structures that have a label item, at a level or at any."""
     found: set[str] = set()
     for part in chunks(list(hashes)):
         query = (
@@ -132,6 +135,8 @@ def requested(connection: Connection, hashes: Sequence[str]) -> frozenset[str]:
             .join(label_item, label_item.c.structure_id == structure.c.id)
             .where(structure.c.hash.in_(part))
         )
+        if level is not None:
+            query = query.where(label_item.c.lot_id == level_id(connection, level))
         found.update(connection.scalars(query))
     return frozenset(found)
 
@@ -166,8 +171,11 @@ def selected(
     """Columns of labels, structures and their place in the campaign, ordered by label id."""
     joined = JOINED.join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
     conditions = [level_of_theory.c.name == which.lot]
+    role: ColumnElement[Any] = campaign_structure.c.split
+    if which.generation is not None:
+        role = snapshot_interval.c.role
     if which.split is not None:
-        conditions.append(campaign_structure.c.split == which.split)
+        conditions.append(role == which.split)
     if which.generation is None:
         conditions += [label.c.quality == Quality.OK, label.c.superseded_by.is_(None)]
     else:

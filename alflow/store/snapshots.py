@@ -1,15 +1,15 @@
 """Snapshots: which labels a generation was trained on, for good."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Select, and_, func, insert, literal, select
 
 from alflow.core.canonical import digest_of
 from alflow.core.errors import StoreError
 from alflow.store import datasets, labels
-from alflow.store.codec import json_text
+from alflow.store.codec import chunks, json_text
 from alflow.store.database import next_id
-from alflow.store.publishing import level_id
+from alflow.store.publishing import level_id, structure_ids
 from alflow.store.rows import Quality, Snapshot, Split
 from alflow.store.schema import (
     campaign_structure,
@@ -23,8 +23,16 @@ from alflow.store.transaction import Transaction
 _TRAINED_ON = (Split.TRAIN, Split.VAL)
 
 
-def close(tx: Transaction, seq: int, lot: str) -> tuple[int, str, dict[str, int]]:
+def close(
+    tx: Transaction, seq: int, lot: str, held_out: Sequence[str] = ()
+) -> tuple[int, str, dict[str, int]]:
     """Close snapshot `seq` over all accepted labels of a level.
+
+    Args:
+        tx: The transaction.
+        seq: Its number.
+        lot: Name of the level.
+        held_out: Hashes of structures whose labels, new in it, are to test on.
 
     Returns:
         Its id, its digest, and the number of labels by role.
@@ -35,6 +43,7 @@ def close(tx: Transaction, seq: int, lot: str) -> tuple[int, str, dict[str, int]
     if latest is not None and seq <= latest:
         raise StoreError(f"snapshot d{seq} would come after d{latest}")
     _update_intervals(tx, seq, level_id(tx.connection, lot))
+    _hold_out(tx, seq, held_out)
     rows = members_at(tx.connection, tx.campaign_id, seq)
     counts: dict[str, int] = {
         role: sum(1 for row in rows if row[2] == role) for role in _TRAINED_ON
@@ -104,6 +113,21 @@ def _update_intervals(tx: Transaction, seq: int, lot_id: int) -> None:
     ).where(accepted.c.id.not_in(has_open))
     columns = ["campaign_id", "label_id", "role", "from_seq"]
     tx.connection.execute(insert(snapshot_interval).from_select(columns, new))
+
+
+def _hold_out(tx: Transaction, seq: int, hashes: Sequence[str]) -> None:
+    interval = snapshot_interval.c
+    for part in chunks(list(structure_ids(tx.connection, hashes).values())):
+        labels_of = select(label.c.id).where(label.c.structure_id.in_(part))
+        tx.connection.execute(
+            snapshot_interval.update()
+            .where(
+                interval.campaign_id == tx.campaign_id,
+                interval.from_seq == seq,
+                interval.label_id.in_(labels_of),
+            )
+            .values(role=Split.TEST)
+        )
 
 
 def members_at(

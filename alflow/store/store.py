@@ -204,10 +204,15 @@ class Store(Session):
         with self.read() as connection:
             return structures.load(connection, hashes)
 
-    def requested(self, hashes: Sequence[str]) -> frozenset[str]:
-        """Those of the structures for which a label has been asked, at any level."""
+    def requested(self, hashes: Sequence[str], level: str | None = None) -> frozenset[str]:
+        """Those of the structures for which a label has been asked, at a level or at any."""
         with self.read() as connection:
-            return labels.requested(connection, hashes)
+            return labels.requested(connection, hashes, level)
+
+    def level_of(self, generation: int) -> str:
+        """Name of the level of theory that a generation was trained on."""
+        with self.read() as connection:
+            return generations.level_of(connection, generation)
 
     def register_level(self, name: str, settings: Mapping[str, Any]) -> int:
         """The id of a level of theory; `CampaignChanged` if it is known with other settings."""
@@ -336,6 +341,8 @@ class Store(Session):
         *,
         parent: int | None = None,
         relation: str | None = None,
+        held_out: Sequence[str] = (),
+        phase: str = generations.TRAIN,
     ) -> bool:
         """Close a snapshot of all accepted labels and publish training on it.
 
@@ -347,11 +354,15 @@ class Store(Session):
             tasks: Its tasks, or a function from the closed snapshot to them.
             parent: Generation whose weights it starts from, if any.
             relation: How it comes from other weights; by default `warm_start` or `fresh`.
+            held_out: Hashes of structures whose labels are in the snapshot to test on.
+            phase: Phase that the iteration moves to.
 
         Returns:
             False if the generation exists already.
         """
-        new = generations.NewGeneration(generation, iteration, lot, arch, parent, relation)
+        new = generations.NewGeneration(
+            generation, iteration, lot, arch, parent, relation, held_out, phase
+        )
         with self._write("begin-generation") as tx:
             return generations.begin(tx, new, tasks)
 
@@ -379,17 +390,20 @@ class Store(Session):
         outcome: Outcome,
         generation: int,
         rows: Sequence[PredictionRow],
+        about: str | None = None,
     ) -> bool:
         """End a validate task with what a generation says about labelled structures.
 
-        Numbers among the outcome's values become metrics of the generation, under `test` or
-        `new` by the split of the labels.
+        Numbers among the outcome's values become metrics of the generation, under the name
+        `about`; by default `test` or `new` by the split of the labels.
 
         Returns:
             False if the result is late and dropped.
         """
         with self._write("add-predictions") as tx:
-            return generations.add_predictions(tx, attempt, outcome, generation, rows)
+            return generations.add_predictions(
+                tx, attempt, outcome, generation, rows, about
+            )
 
     def weights(self, generation: int) -> bytes:
         """Weights of a generation, their checksum verified."""

@@ -104,9 +104,9 @@ class Progress:
         iterations: By number.
         generations: By number.
         labels: Number of requested labels by state: pending, ok, failed.
-        n_train: Labelled structures to train on.
-        n_test: Labelled structures of the test set.
-        n_requested: Labels asked for outside of the test set: what a budget counts.
+        n_train: Structures to train on, with a label of the primary level.
+        n_test: Structures of the test set, with a label of the primary level.
+        n_requested: Labels of that level asked for outside of the test set: what a budget counts.
     """
 
     state: str
@@ -194,15 +194,16 @@ def progress(store: Store) -> Progress:
         row = campaigns.load(connection)
         primary = dict(row.config.get("label") or {}).get("primary")
         labels = _label_counts(connection, primary)
-        asked = [count for count in labels if count[0] is not None]
+        learnt = [count for count in labels if count[-1]]
+        asked = [count for count in learnt if count[0] is not None]
         return Progress(
             state=str(row.state),
             stop_requested=campaigns.stop_requested(connection),
             iterations=_iterations(connection, labels),
             generations=_generations(connection),
             labels={str(state): _total(labels, state=state) for state in ItemState},
-            n_train=_total(labels, split=Split.TRAIN, state=ItemState.OK),
-            n_test=_total(labels, split=Split.TEST, state=ItemState.OK),
+            n_train=_total(learnt, split=Split.TRAIN, state=ItemState.OK),
+            n_test=_total(learnt, split=Split.TEST, state=ItemState.OK),
             n_requested=_total(asked) - _total(asked, split=Split.TEST),
         )
 
@@ -239,8 +240,8 @@ def status(store: Store) -> Status:
         )
 
 
-LabelCount = tuple[int | None, str, str, int]
-"""Iteration (None for imported labels), split, state, number."""
+LabelCount = tuple[int | None, str, str, int, bool]
+"""Iteration (None for imported labels), split, state, number, and whether of the primary level."""
 
 
 def _label_counts(connection: Connection, primary: str | None) -> list[LabelCount]:
@@ -251,15 +252,21 @@ def _label_counts(connection: Connection, primary: str | None) -> list[LabelCoun
             label_count.c.split,
             label_count.c.state,
             func.sum(label_count.c.n).label("n"),
+            level_of_theory.c.name.label("level"),
         )
         .join(level_of_theory, level_of_theory.c.id == label_count.c.lot_id)
         .outerjoin(iteration, iteration.c.id == label_count.c.iteration_id)
         .where(iteration.c.id.is_not(None) | (level_of_theory.c.name == primary))
-        .group_by(iteration.c.number, label_count.c.split, label_count.c.state)
+        .group_by(
+            iteration.c.number,
+            label_count.c.split,
+            label_count.c.state,
+            level_of_theory.c.name,
+        )
     )
     return [
-        (number, split, state, int(n))
-        for number, split, state, n in connection.execute(query)
+        (number, split, state, int(n), primary in (None, level))
+        for number, split, state, n, level in connection.execute(query)
     ]
 
 
@@ -271,7 +278,7 @@ def _total(
 ) -> int:
     return sum(
         n
-        for _, of_split, of_state, n in counts
+        for _, of_split, of_state, n, _ in counts
         if split in (None, of_split) and state in (None, of_state)
     )
 
@@ -283,7 +290,7 @@ def _iterations(
     stats = _stats(connection)
     rows = connection.execute(select(iteration).order_by(iteration.c.number)).all()
     states: Counter[tuple[int | None, str]] = Counter()
-    for number, _, state, n in labels:
+    for number, _, state, n, _ in labels:
         states[number, state] += n
     rounds = {row.id: _rounds(connection, row) for row in rows if row.ended is None}
     return tuple(

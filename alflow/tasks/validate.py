@@ -3,7 +3,8 @@
 Inputs: `weights`, `dataset`. Output file: `predictions`, arrays over structures: label_id,
 n_atoms, energy [eV], energy_spread [eV, divided by the root of the number of atoms], force_rmse
 [eV/Å, per component; NaN without force labels], force_spread_mean, force_spread_max and
-force_scale [eV/Å]; and forces [eV/Å] of all atoms in one row of arrays.
+force_scale [eV/Å]; and forces [eV/Å] of all atoms in one row of arrays. With the setting
+`fingerprints` also fingerprint, a descriptor of each structure.
 Values: n_structures, force_rmse_eV_per_A, energy_rmse_eV_per_atom, and error_per_spread: root
 mean square error of the force on an atom divided by the root mean square spread.
 """
@@ -12,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from alflow.core.batches import LabelledStructure, unpack_dataset, write_arrays
 from alflow.core.metrics import rmse
 from alflow.core.protocols import TaskContext
 from alflow.core.tasks import TaskSpec
 from alflow.models.loading import best_device, load_potential
+from alflow.models.neighbours import neighbour_pairs
+from alflow.models.potential import Batch, Potential
 from alflow.training.evaluate import Prediction, predict
 
 
@@ -26,8 +30,22 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any]:
     items = unpack_dataset(context.mapped(spec.inputs["dataset"]), is_verified=True)
     potential = load_potential(context.blob(spec.inputs["weights"]), best_device())
     predictions = predict(potential, [item.structure for item in items])
-    context.output("predictions", write_arrays(_arrays(items, predictions)))
+    arrays = _arrays(items, predictions)
+    if spec.settings.get("fingerprints"):
+        arrays["fingerprint"] = _fingerprints(items, potential)
+    context.output("predictions", write_arrays(arrays))
     return _summary(items, predictions)
+
+
+def _fingerprints(
+    items: Sequence[LabelledStructure], potential: Potential
+) -> Float[np.ndarray, "structures features"]:
+    found = []
+    for item in items:
+        batch = Batch.from_structures([item.structure], device=potential.device)
+        pairs = neighbour_pairs(batch, potential.cutoff_A)
+        found.append(potential.fingerprint(batch, pairs).detach().double().cpu().numpy())
+    return np.concatenate([*found, np.zeros((0, found[0].shape[1] if found else 0))])
 
 
 def _arrays(
