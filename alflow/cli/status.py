@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from alflow.cli import themes
-from alflow.cli.database import DbArgument, DbOption, reading
+from alflow.cli.database import DbArgument, DbOption, existing_database, reading
 from alflow.cli.moments import ago, utc
 from alflow.cli.terminal import JsonFlag, Listing, cell, emit, emit_json, plain_table
 from alflow.cli.training import running_trainings, training_line
@@ -33,9 +33,10 @@ def status(
     """Say how a campaign is. Exit code 0: running or done; 3: needs attention."""
     from alflow.store import views
 
-    with reading(db, db_option) as store:
+    database = existing_database(db, db_option)
+    with reading(database) as store:
         view = views.status(store)
-        trainings = running_trainings(store)
+        trainings = running_trainings(store, database)
         name = store.name
     if as_json:
         emit_json({**view.to_json(), "trainings": trainings})

@@ -12,18 +12,20 @@ if TYPE_CHECKING:
 _TRAIN = "train"
 
 
-def running_trainings(store: "Store") -> list[dict[str, Any]]:
+def running_trainings(store: "Store", database: str) -> list[dict[str, Any]]:
     """For each training that runs: its task, its key, and what it last said, by name.
 
     What it said stands in a file that a worker writes, and may be missing or damaged: only finite
     numbers are taken.
+
+    Args:
+        store: The store.
+        database: The database, as a user types it.
     """
     from alflow.execution.files import CampaignFiles
+    from alflow.loop.campaign import campaign_directory
 
-    directory = store.directory()
-    if directory is None:
-        return []
-    files = CampaignFiles(directory)
+    files = CampaignFiles(campaign_directory(database, store.campaign().name, store))
     found = []
     for attempt in store.open_attempts():
         if attempt.task.spec.kind != _TRAIN:

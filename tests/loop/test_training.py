@@ -177,7 +177,7 @@ def test_a_campaign_interrupted_in_mid_training_ends_the_same(
     with pytest.raises(KeyboardInterrupt), run_campaign(database, settings) as campaign:
         run(campaign)
     with open_store(database, read_only=True) as store:
-        (training,) = running_trainings(store)
+        (training,) = running_trainings(store, str(database))
     assert training["key"] == "train/g0"
     assert (training["epoch"], training["epochs"]) == (4.0, 8.0)
     assert training["active_members"] == 3.0
