@@ -47,7 +47,12 @@ def test_numbers_that_are_not_finite_are_never_chosen():
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 9), st.floats(-9, 9)), min_size=1, max_size=12),
+    # Products with spreads near the smallest number there is would lose their order.
+    st.lists(
+        st.tuples(st.just(0.0) | st.floats(1e-9, 9), st.floats(-9, 9)),
+        min_size=1,
+        max_size=12,
+    ),
     st.randoms(use_true_random=False),
     st.integers(0, 12),
 )
