@@ -3,6 +3,9 @@
 Each function does what its caller does with torch, operation by operation in the same order, so
 that both give the same bits. On a CPU a few hundred atoms a replica are so little work that torch
 spends most of its time between its operations.
+
+Arrays and units are those of `State`: positions [Å], velocities [Å/fs] and forces [eV/Å],
+(atoms, 3); masses [amu] and the system of each atom, (atoms,); temperatures [K], (systems,).
 """
 
 import inspect
