@@ -104,7 +104,7 @@ def train_alflow(
             told = f"{metrics['holdout_force_rmse_meV_per_A']:.1f} meV/Å held out"
             print(f"  epoch {metrics['epoch']:.0f}: {told}", file=sys.stderr)
 
-    trainer = StackedSettings(epochs=epochs).create(model)
+    trainer = StackedSettings(epochs=epochs, minimum_steps=0).create(model)
     result = trainer.train(data, seed, None, tell)
     taken = time.perf_counter() - begun
     if not hasattr(result, "weights"):
@@ -215,7 +215,12 @@ def train_torchani(
 def main() -> None:
     """Train, test, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the acac files")
+    parser.add_argument(
+        "--data",
+        type=arguments.data_folder("train_300K.xyz", "test_MD_300K.xyz"),
+        required=True,
+        help="folder of the acac files",
+    )
     parser.add_argument("--epochs", type=arguments.count, default=400)
     parser.add_argument("--threads", type=arguments.count, default=2)
     parser.add_argument("--seed", type=arguments.or_none, default=1)

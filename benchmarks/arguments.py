@@ -1,6 +1,7 @@
 """What the command lines of benchmarks take, so that a typing error costs no measurement."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -12,6 +13,18 @@ def count(text: str) -> int:
 def or_none(text: str) -> int:
     """A whole number, 0 to leave something out."""
     return _at_least(text, 0)
+
+
+def data_folder(*files: str) -> Callable[[str], Path]:
+    """A folder that holds these files."""
+
+    def folder(text: str) -> Path:
+        for name in files:
+            if not (Path(text) / name).is_file():
+                raise argparse.ArgumentTypeError(f"there is no file {name} in {text}")
+        return Path(text)
+
+    return folder
 
 
 def result_file(text: str) -> Path:

@@ -168,7 +168,12 @@ def _same(base: bytes, moved: bytes) -> bool:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the alkane set")
+    parser.add_argument(
+        "--data",
+        type=arguments.data_folder(*LOW, *HIGH),
+        required=True,
+        help="folder of the alkane set",
+    )
     parser.add_argument("--labels", type=arguments.count, default=100)
     parser.add_argument("--seeds", type=arguments.count, default=3)
     parser.add_argument(

@@ -20,7 +20,6 @@ import os
 import platform
 import sys
 import time
-from pathlib import Path
 
 import arguments
 import numpy as np
@@ -62,7 +61,12 @@ def force_rmse(weights: bytes, items: list[LabelledStructure]) -> float:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the acac files")
+    parser.add_argument(
+        "--data",
+        type=arguments.data_folder("train_300K.xyz", "train_600K.xyz"),
+        required=True,
+        help="folder of the acac files",
+    )
     parser.add_argument(
         "--structures", type=arguments.count, default=150, help="of each kind"
     )

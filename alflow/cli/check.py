@@ -20,7 +20,7 @@ from alflow.config.resolution import resolved
 from alflow.core.errors import AlflowError, SettingsError
 from alflow.core.urls import without_secrets
 
-PROGRAMS = {"pyscf": "pyscf", "ani": "torch"}
+PROGRAMS = {"pyscf": "pyscf", "tblite": "tblite", "ani": "torch"}
 """Python package that a plug-in needs, by the plug-in's name."""
 
 

@@ -18,6 +18,7 @@ from alflow.cli import (
     importing,
     init,
     inspection,
+    levels,
     models,
     plugins,
     probe,
@@ -91,7 +92,7 @@ app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (task, reproduce, stop, status, inspection, report):
+for _theme in (task, reproduce, stop, status, inspection, levels, report):
     _theme.register(app)
 for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)

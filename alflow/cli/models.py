@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 models_app = typer.Typer(no_args_is_help=True)
 
 _GENERATION = re.compile(r"g?(\d{1,9})")
+_ENDINGS = (".safetensors", ".pt", ".pth")
 _TESTED = {
     "test_energy_rmse_eV_per_atom": "test RMSE E [eV/atom]",
     "test_force_rmse_eV_per_A": "test RMSE F [eV/Å]",
@@ -204,6 +205,8 @@ def _weights(
     """Weights that are meant, their name, and what a campaign knows about them."""
     if source is not None and generation is None and is_generation(source):
         source, generation = None, source
+    if source is not None and source.endswith(_ENDINGS) and not Path(source).exists():
+        raise SettingsError(f"there is no file {source}", code="AL103")
     if source is not None and _is_weights_file(Path(source)):
         if generation is not None:
             raise SettingsError(f"{source} is a file of weights: it has no {generation}")

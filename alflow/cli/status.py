@@ -53,13 +53,21 @@ def needs_attention(view: "Status") -> bool:
     return view.state != "running" or not view.manager.alive
 
 
+_GO_ON = {
+    "stopped": "Go on: alflow resume {}",
+    "failed": "Go on after a change of settings: alflow run campaign.yaml; else, once what failed "
+    "is mended: alflow task retry t-N --db {0} (alflow ls tasks --db {0} --state failed)",
+}
+"""What to type in a state that a campaign does not leave by itself."""
+
+
 def verdict(view: "Status", database: str) -> str:
     """One sentence about where the campaign stands and what to type next."""
     database = shlex.quote(database)
     if view.state in ("converged", "finished"):
         return f"{view.state}: {view.verdict}"
-    if view.state in ("failed", "stopped"):
-        return f"{view.state}: {view.verdict}. Go on: alflow resume {database}"
+    if view.state in _GO_ON:
+        return f"{view.state}: {view.verdict}. {_GO_ON[view.state].format(database)}"
     if not view.manager.alive and view.iteration is None:
         return f"not begun: no manager runs it. Begin: alflow resume {database}"
     if not view.manager.alive:

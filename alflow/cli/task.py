@@ -91,14 +91,22 @@ def rerun(
 
 @task_app.command()
 def retry(name: TaskArgument, db: DbOption = None) -> None:
-    """Queue a task that failed again, as if it had never been tried; its campaign goes on."""
+    """Queue a task that failed again, as if it had never been tried; its campaign goes on.
+
+    A training begins with the settings and the labels that there are now.
+    """
     number = _number(name)
     with (
         writing(db) as store,
         store.acquire_lease(f"{platform.node()} (pid {os.getpid()}, retry)"),
     ):
-        store.release_task(number)
-    talk(f"{name} is queued again; continue with: alflow resume")
+        withdrawn = store.release_task(number)
+    what = f"{name} is queued again"
+    if withdrawn is not None:
+        what = (
+            f"generation {withdrawn} will be planned anew, with today's settings and labels"
+        )
+    talk(f"{what}; continue with: alflow resume")
 
 
 def _verdict(done: "Rerun") -> str:

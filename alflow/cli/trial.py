@@ -52,12 +52,36 @@ def _findings(trial: "Trial") -> list[str]:
                 f"{structure.formula}: energy {label.energy:.6f} eV, "
                 f"largest force component {strongest:.3f} eV/Å"
             )
+    lines += _consistency(trial)
     if trial.training:
         lines.append(f"trained {len(trial.training['members'])} members")
     for item in trial.trajectories:
         path = item.trajectory
         length = f"{path.time_fs:.0f} fs" if path.time_fs else f"{path.n_steps} steps"
         lines.append(f"trajectory: {length}, {path.stop_reason}")
+    return lines
+
+
+def _consistency(trial: "Trial") -> list[str]:
+    """Whether forces belong to energies, and whether energies come out the same twice."""
+    from alflow.labelers.consistency import REPEAT_EV_PER_ATOM
+
+    lines = []
+    for one in trial.slopes:
+        shown = (
+            f"{one.told:+.5f} {one.unit}, from energies {one.from_energies:+.5f} {one.unit}"
+        )
+        verdict = (
+            "consistent"
+            if one.is_consistent
+            else "NOT CONSISTENT: a wrong unit or sign, an energy that is not the forces', or a "
+            "calculation that is not converged"
+        )
+        lines.append(f"{one.name} along a random direction: {shown}: {verdict}")
+    if trial.repeat_eV is not None:
+        each = trial.repeat_eV / trial.structures[0].n_atoms
+        verdict = "reproducible" if each <= REPEAT_EV_PER_ATOM else "NOT REPRODUCIBLE"
+        lines.append(f"the same structure again: {each:.1e} eV/atom apart: {verdict}")
     return lines
 
 

@@ -68,6 +68,11 @@ class LabelSettings(Settings):
     """Levels of theory by name; each is a labeler's settings."""
     batch_size: int = Field(default=4, ge=1)
     """Structures in one label task; each is committed as soon as it is done."""
+    timeout_s: float | None = Field(default=86400.0, gt=0)
+    """Time for one structure [s], after which its calculation is killed, with all that it started;
+    it is tried once more with twice as much. Null sets no limit."""
+    memory_MB: float | None = Field(default=None, gt=0)
+    """Memory for one structure [MB], beyond which the same happens; null sets no limit."""
 
 
 class TestSettings(Settings):

@@ -1,5 +1,6 @@
 """Which settings class stands behind a place in a campaign file."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -46,6 +47,16 @@ def plugin_sections(data: object) -> Iterator[tuple[tuple[Step, ...], PluginSect
         Path, mark of the field, and raw content; None where the file has no such section.
     """
     yield from _sections_below(CampaignSettings, (), data, ())
+
+
+def plugin_settings(data: object, path: tuple[Step, ...]) -> BaseModel | None:
+    """Settings of the plug-in whose section is at a path; None if there is none, or it is wrong."""
+    for place, mark, raw in plugin_sections(data):
+        if place == path:
+            with contextlib.suppress(ValueError):
+                found: BaseModel = mark.resolve(raw)
+                return found
+    return None
 
 
 def _sections_below(

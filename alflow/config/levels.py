@@ -6,15 +6,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from alflow.config.chemistry import builders_of, known_elements
+from alflow.config.layout import plugin_sections
 from alflow.config.problems import did_you_mean
 from alflow.core.errors import SettingsError, closest
 from alflow.core.findings import Finding
 from alflow.labelers.level import HasLevel
 from alflow.registry import PluginSection
 
-MOLECULAR_LABELERS = frozenset({"pyscf"})
-"""Labelers that take isolated molecules only, unless their settings say otherwise by an attribute
-`handles_periodic`."""
 PERIODIC_BUILDERS = frozenset({"crystal", "melt", "random_box"})
 """Builders of periodic structures, unless their settings say otherwise by `is_periodic`."""
 
@@ -29,13 +27,14 @@ def level_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         return
     yield from _primary(label.get("primary"), levels)
     for name, raw in levels.items():
-        path: Path = ("label", "levels", name)
         settings = _settings("labelers", raw)
         if settings is None:
             continue
-        yield from _elements(path, settings, known_elements(data))
         if name in _used(data, label) and not handles_periodic(settings):
             yield from _periodic(data, name, settings)
+    for path, mark, raw in plugin_sections(data):  # parts of levels included
+        if mark.point == "labelers" and (found := _settings("labelers", raw)) is not None:
+            yield from _elements(path, found, known_elements(data))
 
 
 def _used(data: Mapping[str, Any], label: Mapping[str, Any]) -> tuple[object, object]:
@@ -46,9 +45,8 @@ def _used(data: Mapping[str, Any], label: Mapping[str, Any]) -> tuple[object, ob
 
 
 def handles_periodic(settings: BaseModel) -> bool:
-    """Whether a labeler takes periodic structures."""
-    kind = getattr(settings, "kind", "")
-    return bool(getattr(settings, "handles_periodic", kind not in MOLECULAR_LABELERS))
+    """Whether a labeler takes periodic structures: if it does not say that it does not."""
+    return bool(getattr(settings, "handles_periodic", True))
 
 
 def is_periodic(settings: BaseModel) -> bool:

@@ -34,10 +34,15 @@ def load_campaign(path: Path | str) -> CampaignSettings:
 
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:
-    """Make the path of pretrained weights absolute: they lie beside the campaign file."""
+    """Make paths absolute that count from the folder of the campaign file."""
     model = data.get("model")
     if isinstance(model, dict) and isinstance(named := model.get("pretrained"), str):
         model["pretrained"] = str(folder / named)
+    label = data.get("label")
+    levels = label.get("levels") if isinstance(label, dict) else None
+    for level in levels.values() if isinstance(levels, dict) else ():
+        if isinstance(level, dict) and isinstance(named := level.get("file"), str):
+            level["file"] = str(folder / named)
 
 
 def _validate(data: Any) -> tuple[CampaignSettings | None, list[Finding]]:

@@ -1,9 +1,10 @@
 """Checks of a campaign file against physics and against itself, across its sections.
 
 They look at the content of the file by the names of its keys, so that they also serve plug-ins
-of third parties, and beside a section that has other problems. A plug-in adds its own by one of
-two optional methods of its settings class: `problems(elements)` returns findings whose paths
-are relative to its section; `check_elements(numbers)` raises a `SettingsError`.
+of third parties, and beside a section that has other problems. A plug-in adds its own by optional
+methods of its settings class: `problems(elements)` returns findings whose paths are relative to its
+section, `model_problems(model)` of a trainer those about the settings of the model;
+`check_elements(numbers)` raises a `SettingsError`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from alflow.config import units
 from alflow.config.chemistry import element_findings, known_elements, parity_findings
-from alflow.config.layout import plugin_sections
+from alflow.config.layout import plugin_sections, plugin_settings
 from alflow.config.levels import level_findings
 from alflow.config.molecules import file_findings, molecule_findings
-from alflow.config.promotion import promote_findings
+from alflow.config.promotion import model_problems, promote_findings
 from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
 from alflow.core.findings import Finding
@@ -45,6 +46,7 @@ def _own_checks(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from units.unit_findings(data)
     yield from _timestep(data)
     yield from _members(data)
+    yield from _trainer(data)
     yield from _pretrained(data)
     yield from _stop_rules(data)
     yield from level_findings(data)
@@ -92,11 +94,13 @@ def _members(data: Mapping[str, Any]) -> Iterator[Finding]:
     if members is not None and members < 2:  # noqa: PLR2004
         message = f"is {members:g}; the spread over members is the uncertainty: at least 2"
         yield Finding(("model", "members"), message, "8 is usual", "AL121")
-    least = units.number(section(data, "train").get("minimum_members"))
-    if least is not None and members is not None and least > members:
-        message = f"is {least:g}, but model.members is {members:g}"
-        hint = f"at most {members:g}"
-        yield Finding(("train", "minimum_members"), message, hint)
+
+
+def _trainer(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the trainer has to say about the model."""
+    model, train = (plugin_settings(data, (name,)) for name in ("model", "train"))
+    for found in model_problems(train, model):
+        yield Finding(("train", *found.path), found.message, found.hint, found.code)
 
 
 def _stop_rules(data: Mapping[str, Any]) -> Iterator[Finding]:

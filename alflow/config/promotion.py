@@ -1,11 +1,12 @@
 """What a better level of theory is trained with, and whether the section `promote` makes sense."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from alflow.config.campaign import CampaignSettings
+from alflow.config.layout import plugin_settings
 from alflow.config.problems import did_you_mean
 from alflow.config.translation import findings_of
 from alflow.core.errors import closest
@@ -66,11 +67,17 @@ def _train(changes: object, data: Mapping[str, Any]) -> Iterator[Finding]:
         message = "a generation is transferred by the trainer that made its parent"
         yield Finding(("promote", "train", "kind"), message, "leave it out")
         return
+    if changes.get("warm_start") is False:
+        message = (
+            "is false, but a transfer begins with the weights of the generation that serves"
+        )
+        yield Finding(("promote", "train", "warm_start"), message, "leave it out", "AL121")
+        return
     merged = {**train, **_usual(trainer), **changes}
     found = _trainer_findings(merged, changes)
     yield from found
     if not found:
-        yield from _frozen(merged.get("frozen_layers", ()), changes, data)
+        yield from _for_model(merged, changes, data)
 
 
 def _trainer_findings(merged: dict[str, Any], changes: Mapping[str, Any]) -> list[Finding]:
@@ -87,23 +94,23 @@ def _trainer_findings(merged: dict[str, Any], changes: Mapping[str, Any]) -> lis
     return []
 
 
-def _frozen(
-    layers: object, changes: Mapping[str, Any], data: Mapping[str, Any]
+def model_problems(train: BaseModel | None, model: BaseModel | None) -> Iterator[Finding]:
+    """What a trainer has to say about the model; paths are relative to its section."""
+    check = getattr(train, "model_problems", None)
+    if model is not None and callable(check):
+        yield from check(model)
+
+
+def _for_model(
+    merged: dict[str, Any], changes: Mapping[str, Any], data: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    model = data.get("model")
-    hidden = model.get("hidden") if isinstance(model, Mapping) else None
-    if not isinstance(hidden, Sequence) or not isinstance(layers, Sequence):
-        return
-    n_layers = len(hidden) + 1
-    unknown = [one for one in layers if isinstance(one, int) and one >= n_layers]
-    if not unknown and len(set(layers)) < n_layers:
-        return
-    is_given = "frozen_layers" in changes
-    path = ("promote", "train", "frozen_layers") if is_given else ("promote",)
-    names = ", ".join(map(str, range(n_layers)))
-    yield Finding(
-        path,
-        f"freezes the layers {list(layers)}, but the networks have the layers {names}"
-        + ("" if unknown else ": nothing is left to train"),
-        "write promote.train.frozen_layers, with some of them",
-    )
+    """What comes of the changes, and of the layers that are frozen unasked."""
+    merged_trainer = plugin_settings({"train": merged}, ("train",))
+    for found in model_problems(merged_trainer, plugin_settings(data, ("model",))):
+        name = found.path[0]
+        if name in changes:
+            yield Finding(("promote", "train", name), found.message, found.hint, found.code)
+        elif name in _USUAL:
+            message = f"{name} {found.message}"
+            hint = f"write promote.train.{name}: {found.hint}"
+            yield Finding(("promote",), message, hint, found.code)

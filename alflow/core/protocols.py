@@ -51,6 +51,26 @@ class Labeler(Protocol):
 
 
 @runtime_checkable
+class ResumableLabeler(Labeler, Protocol):
+    """A labeler whose labels are made of parts, each of which needs computing only once."""
+
+    def resume(
+        self,
+        structure: Structure,
+        finished: Mapping[str, Label],
+        keep: Callable[[Mapping[str, Label]], None],
+    ) -> Label | Failure:
+        """The same as `label`, without the parts that were finished before.
+
+        Args:
+            structure: What is to be labelled.
+            finished: Parts by name that were kept of this structure by these programs.
+            keep: Called with all finished parts after each one.
+        """
+        ...
+
+
+@runtime_checkable
 class Sampler(Protocol):
     """Explores with an ensemble and stops each trajectory by itself."""
 

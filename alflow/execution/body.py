@@ -142,7 +142,7 @@ def _failure_of(error: BaseException) -> Failure:
         "traceback": "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
     }
     if isinstance(error, SettingsError | PluginError):  # the same settings fail again
-        return Failure(FailureKind.INVALID_INPUT, str(error), details)
+        return Failure(FailureKind.INVALID_INPUT, f"[{error.code}] {error}", details)
     passes = isinstance(error, PassingTrouble) or (
         isinstance(error, OSError) and error.errno in _PASSING
     )

@@ -49,6 +49,11 @@ class AnalyticSettings(Settings):
             )
         return {symbol: known[symbol] for symbol in self.elements}
 
+    @property
+    def has_forces(self) -> bool:
+        """Whether its labels have forces."""
+        return True
+
     def level_identity(self) -> dict[str, Any]:
         """The potential and the parameters of each element."""
         parameters = {

@@ -38,6 +38,8 @@ def one_thread() -> Iterator[None]:
     """Let PySCF compute on one thread, without advice on packages to install."""
     with load("pyscf.lib").with_omp_threads(1), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Basis may be available", UserWarning)
+        # Hückel's guess asks for it, atom by atom.
+        warnings.filterwarnings("ignore", "remove_linear_dep_", DeprecationWarning)
         yield
 
 

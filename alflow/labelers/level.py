@@ -33,3 +33,9 @@ def level_identity(settings: Settings) -> dict[str, Any]:
 def level_digest(settings: Settings) -> str:
     """SHA-256 of the level's identity, 64 hexadecimal digits."""
     return digest_of(level_identity(settings))
+
+
+def has_forces(settings: Settings) -> bool | None:
+    """Whether labels of this level have forces; None if its settings do not say."""
+    found: bool | None = getattr(settings, "has_forces", None)
+    return found

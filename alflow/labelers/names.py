@@ -17,6 +17,24 @@ _SAME_METHOD = {
 """B3LYP alone is the Gaussian flavour (VWN3 correlation, `b3lypg`) in PySCF; some other
 programs mean VWN5 by it (`b3lyp5` here). Spelling it out keeps the two apart."""
 
+_CORRELATED = {
+    "mp2": "mp2",
+    "rimp2": "mp2",
+    "dfmp2": "mp2",
+    "ccsd": "ccsd",
+    "ccsd(t)": "ccsd(t)",
+}
+"""Methods beyond Hartree-Fock; whether integrals are fitted is said by `density_fit`."""
+_FULL_TRIPLES = ("ccsdt", "ccsdtq", "ccsd[t]")
+_CORRELATION_FITTING = {
+    **{name: f"{name}ri" for name in ("ccpvdz", "ccpvtz", "ccpvqz", "ccpv5z")},
+    **{name: f"{name}ri" for name in ("augccpvdz", "augccpvtz", "augccpvqz", "augccpv5z")},
+    **{name: f"{name}ri" for name in ("def2svp", "def2svpd", "def2tzvp", "def2tzvpd")},
+    **{name: f"{name}ri" for name in ("def2tzvpp", "def2tzvppd", "def2qzvp", "def2qzvpp")},
+    "631g": "ccpvdzri",
+    "6311g": "ccpvtzri",
+}
+
 _DISPERSION = re.compile(r"(d[234](bj|zero|op)?m?(2b|atm)?|[^r]b97x?d|^b97d|cf22d)$")
 _DOUBLE_HYBRID = re.compile(r"^(w?b2(gp)?plyp|dsd|xyg|pwpb95|mpw2plyp|pbe0dh|pbeqidh)")
 _NON_LOCAL = re.compile(r"(97[xm]v|vv10)$")
@@ -47,6 +65,8 @@ def canonical_method(name: str) -> str:
             non-local correlation.
     """
     plain = re.sub(r"\s", "", name).lower()
+    if (known := _CORRELATED.get(plain.replace("-", ""))) is not None:
+        return known
     bare = re.sub(r"[-_/()]", "", plain)
     reason = _trap(bare)
     if not re.search(r"[+*,(]", plain):  # a name; anything else is an expression of names
@@ -59,9 +79,12 @@ def canonical_method(name: str) -> str:
 def _trap(plain: str) -> str:
     if _DISPERSION.search(plain):
         return (
-            "dispersion corrections are not supported, and PySCF would drop this one silently "
-            "or take another functional for it; use the bare functional, for example wb97x"
+            "the name has a dispersion correction, which PySCF would drop silently or take another "
+            "functional for (its wb97x-d3bj is wB97X-V); write the bare functional, and its "
+            "correction as 'dispersion', for example {method: pbe0, dispersion: d3bj}"
         )
+    if plain in _FULL_TRIPLES:
+        return "triples beyond the perturbative ones of ccsd(t) are not supported"
     if plain.endswith("3c"):
         return "composite '3c' methods need corrections that are not supported"
     if _DOUBLE_HYBRID.search(plain):
@@ -93,13 +116,18 @@ def fitting_basis(basis: str) -> str:
     return _FITTING.get(basis.rstrip("*"), "def2-universal-jkfit")
 
 
+def correlation_fitting_basis(basis: str) -> str:
+    """Auxiliary basis for fitted correlation energies that goes with a (canonical) basis."""
+    return _CORRELATION_FITTING.get(basis.rstrip("*"), "def2tzvppri")
+
+
 def check_functional(method: str) -> None:
     """Refuse a (canonical) method that PySCF does not know or computes only in part.
 
     Raises:
-        SettingsError: If it is not `hf`, and no such functional.
+        SettingsError: If it is neither `hf` nor beyond it, and no such functional.
     """
-    if method == "hf":
+    if method == "hf" or method in _CORRELATED.values():
         return
     libxc = engine.load("pyscf.dft.libxc")
     try:
@@ -137,12 +165,43 @@ def check_basis(name: str, numbers: Iterable[int] = (1,)) -> None:
     )
 
 
+def core_potentials(basis: str, numbers: Iterable[int]) -> dict[str, str]:
+    """Effective core potentials that go with a (canonical) basis, by element.
+
+    A basis that was made for them means something else without, and PySCF would not mind: all
+    elements for which there is one get it.
+
+    Args:
+        basis: Canonical name of the basis set.
+        numbers: Atomic numbers.
+    """
+    load = engine.load("pyscf.gto.basis").load_ecp
+    found = {}
+    for symbol in sorted({SYMBOLS[number] for number in numbers}):
+        try:
+            is_there = bool(load(basis, symbol))
+        except _unknown_basis():
+            is_there = False
+        if is_there:
+            found[symbol] = basis
+    return found
+
+
+def _unknown_basis() -> tuple[type[Exception], ...]:
+    missing: type[Exception] = engine.load("pyscf.lib.exceptions").BasisNotFoundError
+    return (
+        missing,
+        KeyError,
+        ValueError,
+        TypeError,
+    )  # TypeError: some names with no such file
+
+
 def _has_basis(plain: str, number: int) -> bool:
-    errors = engine.load("pyscf.lib.exceptions").BasisNotFoundError, KeyError, ValueError
     try:
         with engine.one_thread():
             return bool(engine.load("pyscf.gto.basis").load(plain, SYMBOLS[number]))
-    except errors:
+    except _unknown_basis():
         return False
 
 

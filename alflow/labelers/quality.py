@@ -4,11 +4,13 @@ import numpy as np
 from jaxtyping import Float
 
 from alflow.core.elements import COVALENT_RADII_A, SYMBOLS
-from alflow.core.labels import Failure, FailureKind
+from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
 
-LARGEST_NUMBER = 36
-"""Krypton: beyond it, basis sets expect effective core potentials."""
+TRANSITION_METALS = frozenset((*range(21, 31), *range(39, 49), *range(57, 81)))
+"""Atomic numbers of transition metals and lanthanides, whose fields have many solutions."""
+MOST_CONTAMINATION, MOST_CONTAMINATION_OF_METALS = 0.1, 1.0
+"""Excess of <S²> beyond which a state is not what it was meant to be."""
 
 
 def screen_molecule(structure: Structure, distance_factor: float) -> Failure | None:
@@ -18,10 +20,38 @@ def screen_molecule(structure: Structure, distance_factor: float) -> Failure | N
         structure: What is to be labelled.
         distance_factor: Smallest distance of two atoms, in sums of their covalent radii.
     """
-    reason = _invalid(structure)
-    if reason:
+    if structure.is_periodic:
+        reason = "the structure is periodic; this labeler is for molecules"
         return Failure(FailureKind.INVALID_INPUT, reason)
-    return _too_close(structure, distance_factor)
+    return screen_electrons(structure) or _too_close(structure, distance_factor)
+
+
+def judge(label: Label, structure: Structure, *, has_forces: bool | None) -> Failure | None:
+    """Why a label of any labeler cannot be one of this structure, or None.
+
+    Args:
+        label: What the labeler says.
+        structure: What it was asked about.
+        has_forces: Whether the level has forces; None if that is not known.
+    """
+    if has_forces and label.forces is None:
+        return Failure(
+            FailureKind.SUSPICIOUS, "there are no forces, and the level has them"
+        )
+    arrays = {
+        "energy": (np.asarray(label.energy), ()),
+        "forces": (label.forces, (structure.n_atoms, 3)),
+        "stress": (label.stress, (6,)),
+    }
+    for name, (values, shape) in arrays.items():
+        if values is None:
+            continue
+        if values.shape != shape:
+            text = f"the {name} have shape {values.shape}, not {shape}"
+            return Failure(FailureKind.SUSPICIOUS, text)
+        if not np.isfinite(values).all():
+            return Failure(FailureKind.SUSPICIOUS, f"not finite: {name}")
+    return None
 
 
 def judge_forces(
@@ -57,21 +87,31 @@ def judge_forces(
     return None
 
 
-def _invalid(structure: Structure) -> str:
-    if structure.is_periodic:
-        return "the structure is periodic; this labeler is for molecules"
-    heaviest = int(structure.numbers.max())
-    if heaviest > LARGEST_NUMBER:
-        return (
-            f"{SYMBOLS[heaviest]} needs an effective core potential, which is not supported"
-        )
-    electrons, unpaired = structure.n_electrons, structure.multiplicity - 1
-    if electrons < 1 or not 0 <= unpaired <= electrons or (electrons - unpaired) % 2:
-        return (
-            f"{structure.formula} with charge {structure.charge} has {electrons} electrons, "
-            f"which cannot have multiplicity {structure.multiplicity}"
-        )
-    return ""
+def judge_spin(
+    structure: Structure, contamination: float, limit: float | None
+) -> Failure | None:
+    """Why the state of an open shell is not the one that was asked for, or None.
+
+    Singlets are left out: where spins are apart, they are mixed with the triplet by construction.
+
+    Args:
+        structure: What was calculated.
+        contamination: <S²> less that of the pure state.
+        limit: Largest contamination; None for what is usual.
+    """
+    if structure.multiplicity == 1:
+        return None
+    if limit is None:
+        is_metal = not TRANSITION_METALS.isdisjoint(structure.numbers.tolist())
+        limit = MOST_CONTAMINATION_OF_METALS if is_metal else MOST_CONTAMINATION
+    if contamination <= limit:
+        return None
+    return Failure(
+        FailureKind.SUSPICIOUS,
+        f"<S²> exceeds that of multiplicity {structure.multiplicity} by {contamination:.2f} "
+        f"(limit {limit:g}): states of other spin are mixed in",
+        {"contamination": contamination},
+    )
 
 
 def _too_close(structure: Structure, distance_factor: float) -> Failure | None:
@@ -90,6 +130,49 @@ def _too_close(structure: Structure, distance_factor: float) -> Failure | None:
     return Failure(
         FailureKind.BAD_GEOMETRY,
         f"{names[0]} and {names[1]} are {distances[worst]:.3f} Å apart, "
+        f"{ratios[worst]:.2f} of the sum of their covalent radii (limit {distance_factor:g})",
+        {"atoms": [i, j], "distance_A": float(distances[worst])},
+    )
+
+
+def screen_electrons(structure: Structure) -> Failure | None:
+    """Why a structure cannot have the charge and multiplicity that it has, or None."""
+    electrons, unpaired = structure.n_electrons, structure.multiplicity - 1
+    if electrons >= 1 and 0 <= unpaired <= electrons and (electrons - unpaired) % 2 == 0:
+        return None
+    return Failure(
+        FailureKind.INVALID_INPUT,
+        f"{structure.formula} with charge {structure.charge} has {electrons} electrons, "
+        f"which cannot have multiplicity {structure.multiplicity}",
+    )
+
+
+def screen_distances(structure: Structure, distance_factor: float) -> Failure | None:
+    """Why atoms, or periodic images of them, are too close to be calculated, or None.
+
+    Args:
+        structure: What is to be labelled; periodic in all directions or in none.
+        distance_factor: Smallest distance of two atoms, in sums of their covalent radii.
+    """
+    if structure.cell is None:
+        return _too_close(structure, distance_factor)
+    from vesin import NeighborList
+
+    radii = COVALENT_RADII_A[structure.numbers]
+    reach = max(2 * distance_factor * float(radii.max()), 1e-6)
+    search = NeighborList(cutoff=reach, full_list=False, n_threads=1)
+    first, second, distances = search.compute(
+        structure.positions, structure.cell, structure.pbc, "ijd"
+    )
+    ratios = distances / (radii[first] + radii[second])
+    if not len(ratios) or ratios.min() >= distance_factor:
+        return None
+    worst = int(ratios.argmin())
+    i, j = int(first[worst]), int(second[worst])
+    names = [f"{SYMBOLS[structure.numbers[k]]}{k}" for k in (i, j)]
+    return Failure(
+        FailureKind.BAD_GEOMETRY,
+        f"{names[0]} and an image of {names[1]} are {distances[worst]:.3f} Å apart, "
         f"{ratios[worst]:.2f} of the sum of their covalent radii (limit {distance_factor:g})",
         {"atoms": [i, j], "distance_A": float(distances[worst])},
     )

@@ -148,6 +148,8 @@ def _held(
             store.register_level(name, level_identity(level))
         if changes:
             store.update_config(resolved(settings))
+            # What failed with the old settings is not repeated with them.
+            store.withdraw_failed_trainings()
         if changes or store.campaign().state == CampaignState.STOPPED:
             store.set_state(CampaignState.RUNNING, "")
         store.clear_stop()

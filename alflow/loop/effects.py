@@ -156,7 +156,7 @@ class Effects:
     def _train(self, action: Action, view: Progress) -> None:
         iteration = action.iteration
         old = serving(view, iteration) if iteration else None
-        is_new = bool(why_from_scratch(view, self._settings.loop, iteration))
+        is_new = bool(why_from_scratch(view, self._settings, iteration))
         parent = None if is_new else old
         initial = self._pretrained() if parent is None else self._weights_blob(parent)
         check = [] if old is None else [self._calibration_task(old, iteration)]

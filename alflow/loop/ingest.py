@@ -101,12 +101,12 @@ class Ingest:
             self._take_items(attempt, found.items)
         if outcome is None:
             return
-        self._taken.pop(attempt.task.id, None)
         self._tell_notes(attempt, outcome)
         if outcome.failure is not None:
             self.give_back(attempt, outcome.failure)
         else:
             self._finish(attempt, outcome, found.outputs)
+        self._taken.pop(attempt.task.id, None)
 
     def give_back(self, attempt: AttemptRow, failure: Failure) -> None:
         """End an attempt without a result: try again if that can help, else fail the task."""
@@ -127,6 +127,9 @@ class Ingest:
             wait = f"; again in {verdict.wait_s:.0f} s" if verdict.wait_s else ""
             self._notify(Notice("retry", subject, text + wait))
             return
+        # Each item fails for its own reason; those without one with the task.
+        if items := failure.details.get("items"):
+            self._take_items(attempt, items)
         self._store.fail_task(attempt.ref, failure, host)
         if failure.is_retryable:
             text += f" ({verdict.retry_class}, {verdict.count} times: quarantined)"

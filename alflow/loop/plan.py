@@ -11,12 +11,12 @@ Nothing here knows about time, processes or the order in which results arrived. 
 and every turn of the manager are the same call.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from alflow.config.campaign import CampaignSettings
 from alflow.loop import bandit
-from alflow.loop.gate import from_statistics
+from alflow.loop.gate import Comparison, from_statistics
 from alflow.loop.promotion import Phase, is_due, is_promotion, ordinary, outcome
 from alflow.loop.publish import sample_keys
 from alflow.loop.serving import serving, why_from_scratch
@@ -119,12 +119,15 @@ def _after(
     verdict = judge(progress, settings)
     number = last.number + 1
     if verdict is not None and verdict.state != "failed" and is_due(progress, settings):
-        why = f"{verdict.state}: {verdict.sentence}; {_to_promote(settings)}"
+        why = f"{verdict.state}: {verdict.sentence}{_refusal(last, progress)}; "
+        why += _to_promote(settings)
         return Action(ActionKind.BEGIN_PROMOTION, number, why)
     if verdict is not None:
         reason = verdict.sentence
         if is_promotion(last) and settings.promote is not None:
             reason += f"; {outcome(last, settings.promote.level)}"
+        else:
+            reason += _refusal(last, progress)
         return Action(ActionKind.STOP, last.number, reason, verdict.state)
     last = ordinary(progress).iterations[-1]
     reason = _about(last, progress) + ": look for frames that it does not know"
@@ -138,10 +141,22 @@ def _about(last: IterationProgress, progress: Progress) -> str:
     comparison = from_statistics(last.stats)
     if comparison is None:
         return f"generation {best} is ready"
-    is_refused = best != last.number
+    return f"{_gate(comparison, last, progress)}; sample with generation {best}"
+
+
+def _refusal(last: IterationProgress, progress: Progress) -> str:
+    """What to add to the reason for an end if the last generation was refused."""
+    comparison = from_statistics(last.stats)
+    if comparison is None or serving(progress, last.number + 1) == last.number:
+        return ""
+    return f"; {_gate(comparison, last, progress)}"
+
+
+def _gate(comparison: Comparison, last: IterationProgress, progress: Progress) -> str:
+    """What the gate said about the generation of an iteration."""
+    is_refused = serving(progress, last.number + 1) != last.number
     old = serving(progress, last.number)
-    verdict = comparison.sentence(last.number, old, is_refused=is_refused)
-    return f"{verdict}; sample with generation {best}"
+    return comparison.sentence(last.number, old, is_refused=is_refused)
 
 
 def _arms(
@@ -174,7 +189,8 @@ def _after_sample(
         )
         reason += _arms(last.number, last.n_rounds, progress, settings)
         return Action(ActionKind.SAMPLE_MORE, last.number, reason)
-    reason = f"choose up to {budget} of {last.n_flagged} flagged frames"
+    n = last.n_flagged
+    reason = f"choose up to {min(budget, n)} of {n} flagged frames"
     return Action(ActionKind.SELECT, last.number, reason)
 
 
@@ -187,7 +203,7 @@ def _after_label(
     if last.n_labelled == 0 and not is_seeded:
         return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
     reason = f"{last.n_labelled} new labels; {progress.n_train} structures to train on"
-    scratch = why_from_scratch(progress, settings.loop, last.number)
+    scratch = why_from_scratch(progress, settings, last.number)
     if scratch and last.number > 0:
         reason += f"; {scratch}"
     return Action(ActionKind.TRAIN, last.number, reason)
@@ -197,11 +213,18 @@ def _after_train(
     last: IterationProgress, progress: Progress, _settings: CampaignSettings
 ) -> Action:
     if _count(last, "train", "failed"):
-        return _failed(last, "train", f"training of generation {last.number} failed")
+        stop = _failed(last, "train", f"training of generation {last.number} failed")
+        return replace(stop, reason=f"{stop.reason}; {_TRAIN_AGAIN}")
     if progress.n_test == 0:
         return Action(ActionKind.END_ITERATION, last.number, "there is no test set")
     reason = f"predict {progress.n_test} test structures with generation {last.number}"
     return Action(ActionKind.VALIDATE, last.number, reason)
+
+
+_TRAIN_AGAIN = (
+    "after a change of its settings `alflow run` trains again, after new labels "
+    "`alflow task retry` does"
+)
 
 
 def _after_validate(
@@ -242,7 +265,8 @@ def _after_transfer(
     last: IterationProgress, _progress: Progress, _settings: CampaignSettings
 ) -> Action:
     if _count(last, "train", "failed"):
-        return _failed(last, "train", f"training of generation {last.number} failed")
+        stop = _failed(last, "train", f"training of generation {last.number} failed")
+        return replace(stop, reason=f"{stop.reason}; {_TRAIN_AGAIN}")
     reason = f"predict the held-out structures with generation {last.number}"
     return Action(ActionKind.COMPARE, last.number, reason)
 

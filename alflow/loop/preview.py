@@ -3,11 +3,16 @@
 from pathlib import Path
 
 from alflow.config.campaign import CampaignSettings
-from alflow.config.resolution import settings_from_resolved
+from alflow.config.resolution import resolved, settings_from_resolved
 from alflow.loop.plan import plan
 from alflow.store import open_store
 from alflow.store.opening import is_blank
 from alflow.store.views import Progress, progress
+
+_CHANGED = (
+    "go on with the changed settings where the campaign failed: a training that failed is planned "
+    "anew"
+)
 
 
 def preview(database: str | Path, settings: CampaignSettings) -> list[str]:
@@ -15,7 +20,10 @@ def preview(database: str | Path, settings: CampaignSettings) -> list[str]:
     if is_blank(database):
         return _lines(Progress.empty(), settings)
     with open_store(database, read_only=True) as store:
-        return _lines(progress(store), settings)
+        view = progress(store)
+        if view.state == "failed" and resolved(settings) != store.campaign().config:
+            return [_CHANGED]
+        return _lines(view, settings)
 
 
 def preview_stored(database: str | Path) -> list[str]:

@@ -68,13 +68,17 @@ def label_tasks(
     unique = {structure.hash: structure for structure in structures}
     ordered = sorted(unique.values(), key=lambda s: (-s.n_electrons, s.hash))
     size = settings.label.batch_size
+    limits = {
+        "timeout_s": settings.label.timeout_s,
+        "memory_MB": settings.label.memory_MB,
+    }
     batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     return [
         _task(
             settings,
             "label",
             f"{prefix}/{number}",
-            {"labeler": _plain(settings.label.levels[level])},
+            {"labeler": _plain(settings.label.levels[level]), "limits": limits},
             iteration=iteration,
             inputs={"structures": write_blob(pack_structures(batch))},
             items=tuple(structure.hash for structure in batch),

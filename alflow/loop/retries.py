@@ -46,7 +46,7 @@ LONGEST_BACKOFF_S = 900.0
 """Longest wait [s]."""
 
 LARGER = 2.0
-"""Factor by which a second try may take longer."""
+"""Factor by which a second try may take longer, and use more memory."""
 
 
 class RetryClass(StrEnum):
@@ -123,11 +123,11 @@ def needs_more(earlier: Sequence[Fault]) -> bool:
 
 
 def larger(spec: TaskSpec) -> TaskSpec:
-    """The same task with more time."""
-    timeout_s = spec.settings.get("timeout_s")
-    if timeout_s is None:
-        return spec
-    return replace(spec, settings={**spec.settings, "timeout_s": LARGER * float(timeout_s)})
+    """The same task with more time, and told that it may use more (`more`)."""
+    settings = {**spec.settings, "more": LARGER}
+    if settings.get("timeout_s") is not None:
+        settings["timeout_s"] = LARGER * float(settings["timeout_s"])
+    return replace(spec, settings=settings)
 
 
 def _limits() -> dict[RetryClass, tuple[int, float]]:

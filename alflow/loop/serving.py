@@ -5,7 +5,7 @@ checked on the labels that it asked for, and is the parent of the next one. Gene
 another level of theory never serve.
 """
 
-from alflow.config.campaign import LoopSettings
+from alflow.config.campaign import CampaignSettings
 from alflow.core.errors import StoreError
 from alflow.store.rows import EnsembleState
 from alflow.store.views import GenerationProgress, Progress
@@ -40,13 +40,15 @@ def n_refused(progress: Progress, iteration: int) -> int:
     return count
 
 
-def why_from_scratch(progress: Progress, settings: LoopSettings, iteration: int) -> str:
+def why_from_scratch(progress: Progress, settings: CampaignSettings, iteration: int) -> str:
     """Why the generation of an iteration is not trained from its parent; empty if it is."""
+    if iteration and getattr(settings.train, "warm_start", True) is False:
+        return "from scratch, as train.warm_start is false"
     refused = n_refused(progress, iteration)
-    if refused >= settings.gate.scratch_after:
+    if refused >= settings.loop.gate.scratch_after:
         which = "the last one was" if refused == 1 else f"the last {refused} were"
         return f"from scratch, as {which} refused"
-    every = settings.scratch_every
+    every = settings.loop.scratch_every
     if iteration and every is not None and iteration % every == 0:
         return f"from scratch, as every {every} iterations"
     return ""

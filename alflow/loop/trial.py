@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from alflow.core.structures import Structure
 from alflow.core.tasks import AttemptRef, Outcome, TaskSpec
 from alflow.execution.files import CampaignFiles
 from alflow.execution.inline import InlineExecutor
+from alflow.labelers.consistency import Slopes, compare, probes
 from alflow.loop import publish
 from alflow.loop.pretrained import new_weights
 from alflow.tasks.label import result_of_item
@@ -35,6 +36,10 @@ class Trial:
         labels: Label or failure of each structure, in order.
         training: Values of the train task.
         trajectories: What the sampler brought back.
+        slopes: Forces and stress of the first label beside differences of energies; only where
+            the labeler is what is tried.
+        repeat_eV: By how much the energy of the same structure differs the second time [eV]; None
+            if it was not calculated twice.
         wall_s: Time each stage took [s].
     """
 
@@ -43,6 +48,8 @@ class Trial:
     training: Mapping[str, Any]
     trajectories: tuple[SourcedTrajectory, ...]
     wall_s: Mapping[str, float]
+    slopes: tuple[Slopes, ...] = ()
+    repeat_eV: float | None = None
 
 
 def try_stage(stage: str, settings: CampaignSettings) -> Trial:
@@ -60,7 +67,30 @@ def try_stage(stage: str, settings: CampaignSettings) -> Trial:
             _train(bench, settings, structures, labels) if depth > 1 else ({}, "")
         )
         trajectories = _sample(bench, settings, weights) if stage == "sampler" else ()
-        return Trial(structures, labels, training, trajectories, bench.wall_s)
+        trial = Trial(structures, labels, training, trajectories, bench.wall_s)
+        if stage == "labeler" and isinstance(labels[0], Label):
+            return _checked(bench, settings, trial, labels[0])
+        return trial
+
+
+def _checked(
+    bench: "_Bench", settings: CampaignSettings, trial: Trial, label: Label
+) -> Trial:
+    """With what more labels, of structures nearby, say about the first one."""
+    structure = trial.structures[0]
+    asked = probes(structure, label)
+    answers = _label(bench, settings, tuple(asked.values()))
+    probed = {
+        name: answer
+        for name, answer in zip(asked, answers, strict=True)
+        if isinstance(answer, Label)
+    }
+    again = probed.get("again")
+    return replace(
+        trial,
+        slopes=tuple(compare(structure, label, probed)),
+        repeat_eV=None if again is None else abs(again.energy - label.energy),
+    )
 
 
 class _Bench:
@@ -73,6 +103,7 @@ class _Bench:
         self._executor = InlineExecutor(files)
 
     def run(self, spec: TaskSpec) -> tuple[AttemptRef, Outcome]:
+        """Run a task here and now; `CampaignStopped` if it ends without a result."""
         self._n_tasks += 1
         attempt = AttemptRef(self._n_tasks, 1, "try", spec.kind)
         began = time.perf_counter()

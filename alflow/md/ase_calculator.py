@@ -14,6 +14,7 @@ from ase.outputs import Properties, all_outputs
 from torch import Tensor
 
 from alflow.core.elements import MASSES_AMU
+from alflow.core.errors import SettingsError
 from alflow.md.neighbours import FindPairs, VerletList
 from alflow.md.spread import mean_forces, member_mean
 from alflow.md.state import State
@@ -92,7 +93,7 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc, unused-ignore]
         """Fill `results`; called by ASE when they are asked for and something has changed.
 
         Raises:
-            SettingsError: If the potential does not know an element.
+            SettingsError: If there are no atoms, or the potential does not know an element.
             PropertyNotImplementedError: If `stress` is asked for where not all is periodic.
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call, unused-ignore]
@@ -165,6 +166,8 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc, unused-ignore]
 
 def _state_of(atoms: Any, device: torch.device) -> State:
     """One replica at rest, with the very positions, which a `Structure` would round."""
+    if not len(atoms):
+        raise SettingsError("there are no atoms: nothing has an energy")
     numbers = torch.from_numpy(atoms.numbers.astype(np.int64)).to(device)
     positions = torch.from_numpy(np.array(atoms.positions, np.float64)).to(device)
     cell = np.array(atoms.cell[:], np.float64) * bool(atoms.pbc.any())

@@ -15,6 +15,13 @@ LENGTH = struct.Struct("<Q")
 METADATA = "__metadata__"
 ALIGNMENT = 8
 _NAMES = {"float32": "F32", "float64": "F64"}
+SAVE = (
+    "in the program that has the model, type\n"
+    "  from safetensors.torch import save_file\n"
+    '  save_file(model.state_dict(), "model.safetensors")'
+)
+"""What to type where there is a model and no safetensors file of it."""
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _NOT_OURS = (
     struct.error,
     ValueError,
@@ -55,7 +62,7 @@ def read_layout(content: bytes) -> Layout:
             {name: tuple(int(n) for n in value["shape"]) for name, value in values.items()},
         )
     except _NOT_OURS as error:
-        raise SettingsError(f"this is not a safetensors file: {error}") from error
+        raise _refusal(content, "this is not a safetensors file") from error
 
 
 def read_header(content: bytes) -> dict[str, str]:
@@ -68,9 +75,7 @@ def read_header(content: bytes) -> dict[str, str]:
         values = _header(content)[METADATA]
         return {str(name): str(value) for name, value in values.items()}
     except _NOT_OURS as error:
-        raise SettingsError(
-            f"these weights are not a safetensors file of alflow: {error}"
-        ) from error
+        raise _refusal(content, "this is not a safetensors file of alflow") from error
 
 
 def write_plain(tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes:
@@ -98,6 +103,17 @@ def header_text(places: Mapping[str, Any]) -> bytes:
     text = json.dumps(places, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return LENGTH.pack(len(text)) + text
+
+
+def _refusal(content: bytes, message: str) -> SettingsError:
+    if not content.startswith(_PICKLES):
+        hint = "weights of other programs: alflow models import SOURCE -o FILE"
+        return SettingsError(message, next_step=hint)
+    return SettingsError(
+        f"{message} but a pickle, as torch.save writes it. Opening one runs whatever is in it, so "
+        "alflow opens none",
+        next_step=SAVE,
+    )
 
 
 def _header(content: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alflow.core.protocols import Sampler
 from alflow.samplers.settings import BondFactor, SamplerSettings
@@ -39,6 +39,14 @@ class TorsionsSettings(SamplerSettings):
     """Largest number of steps of a relaxation of a frame."""
     bond_factor: BondFactor = 1.3
     """Atoms are bonded if they are closer than this factor of the sum of their covalent radii."""
+
+    @model_validator(mode="after")
+    def _turns_something(self) -> "TorsionsSettings":
+        is_scanned = self.grid > 1 and self.scanned_bonds > 0
+        if not is_scanned and not self.random_frames:
+            why = "grid is 1" if self.grid == 1 else "scanned_bonds is 0"
+            raise ValueError(f"random_frames: 0, and {why}: no frames but the starts")
+        return self
 
     def create(self) -> Sampler:
         """The sampler."""

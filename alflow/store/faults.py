@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from alflow.core.errors import StoreError
 from alflow.core.labels import RETRYABLE, FailureKind
 from alflow.core.tasks import TaskState
-from alflow.store import counting
+from alflow.store import counting, generations
 from alflow.store.codec import AnyRow, from_json_text
 from alflow.store.rows import AttemptState, CampaignState, ItemState, Severity
 from alflow.store.schema import (
@@ -200,8 +200,23 @@ def is_quarantined() -> ColumnElement[bool]:
     )
 
 
-def release(tx: Transaction, task_id: int) -> None:
+def failed_trainings(connection: Connection) -> list[int]:
+    """Numbers of the train tasks that failed and whose generation waits for them."""
+    query = select(task.c.id).where(
+        task.c.kind == generations.TRAIN,
+        task.c.state == TaskState.FAILED,
+        task.c.ensemble_id.is_not(None),
+    )
+    return list(connection.scalars(query))
+
+
+def release(tx: Transaction, task_id: int) -> int | None:
     """Queue a failed task again, with its labels, as if it had never been tried.
+
+    Of a training the generation is withdrawn instead, and will be planned anew.
+
+    Returns:
+        Number of the generation that was withdrawn; None if the task is queued.
 
     Raises:
         StoreError: If there is no such task, or it has not failed.
@@ -213,6 +228,23 @@ def release(tx: Transaction, task_id: int) -> None:
             f"task t-{task_id} cannot be tried again: it is {state}",
             next_step="failed ones: alflow ls tasks --state failed",
         )
+    withdrawn = None
+    if row.kind == generations.TRAIN and row.ensemble_id is not None:
+        withdrawn = generations.withdraw(tx, task_id)
+    else:
+        _queue_again(tx, task_id)
+    # What this failure ended goes on; a campaign that ended well stays as it is.
+    tx.connection.execute(
+        campaign.update().where(
+            campaign.c.id == tx.campaign_id, campaign.c.state == CampaignState.FAILED
+        ),
+        {"state": CampaignState.RUNNING, "verdict": ""},
+    )
+    tx.event(RELEASED, f"t-{task_id}", {"attempts": row.attempts}, Severity.INFO)
+    return withdrawn
+
+
+def _queue_again(tx: Transaction, task_id: int) -> None:
     tx.connection.execute(
         task.update().where(task.c.id == task_id),
         {
@@ -226,14 +258,6 @@ def release(tx: Transaction, task_id: int) -> None:
     )
     counting.move_task(tx, task_id, TaskState.FAILED, TaskState.QUEUED)
     _release_labels(tx, task_id)
-    # What this failure ended goes on; a campaign that ended well stays as it is.
-    tx.connection.execute(
-        campaign.update().where(
-            campaign.c.id == tx.campaign_id, campaign.c.state == CampaignState.FAILED
-        ),
-        {"state": CampaignState.RUNNING, "verdict": ""},
-    )
-    tx.event(RELEASED, f"t-{task_id}", {"attempts": row.attempts}, Severity.INFO)
 
 
 def _release_labels(tx: Transaction, task_id: int) -> None:
@@ -297,16 +321,20 @@ def _excluded(host: str, ends: Sequence[AnyRow], now: float) -> ExcludedHost | N
 
 
 def _last_series(ends: Sequence[AnyRow]) -> Iterable[AnyRow]:
-    """The faults of a host since anything else ended there, in order of time."""
+    """The faults of a host since anything else ended there, in order of time.
+
+    That a block ended, or one calculation reached a limit of its own, is not the host's fault.
+    """
     series: list[AnyRow] = []
     for row in ends:
         is_fault = (
             row.state == AttemptState.FAILED
             and FailureKind(row.failure_class) in _HOST_KINDS
         )
+        details = from_json_text(row.details_json) or {} if is_fault else {}
         if not is_fault:
             series.clear()
-        elif (from_json_text(row.details_json) or {}).get("yielded") is not True:
+        elif not (details.get("yielded") or details.get("own_limit")):
             series.append(row)
     return series
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 from alflow.core.canonical import digest_of
 from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
-from alflow.core.tasks import AttemptRef, Outcome
-from alflow.store import snapshots, work
+from alflow.core.tasks import AttemptRef, Outcome, TaskState
+from alflow.store import counting, snapshots, work
 from alflow.store.codec import array_bytes, finite_or_none, json_text
 from alflow.store.database import insert_new, next_id
 from alflow.store.publishing import level_id, publish
@@ -28,12 +28,14 @@ from alflow.store.schema import (
     campaign_structure,
     ensemble,
     ensemble_metric,
+    iteration,
     label,
     level_of_theory,
     metric,
     metric_epoch,
     model,
     prediction,
+    snapshot,
     task,
 )
 from alflow.store.transaction import Transaction
@@ -122,6 +124,54 @@ def begin(tx: Transaction, new: NewGeneration, tasks: TasksOfSnapshot) -> bool:
     data = {"digest": digest, "n_train": counts[Split.TRAIN], "n_val": counts[Split.VAL]}
     tx.event("generation-planned", f"g{new.number}", data)
     return True
+
+
+def withdraw(tx: Transaction, task_id: int) -> int:
+    """Take back a generation whose training failed, with its snapshot: it is planned anew.
+
+    The task stays, cancelled and under another key, so that what its attempts said is kept.
+
+    Args:
+        tx: The transaction.
+        task_id: Number of the train task, which has failed.
+
+    Returns:
+        Number of the generation.
+    """
+    row = tx.connection.execute(
+        select(
+            ensemble.c.id,
+            ensemble.c.generation,
+            ensemble.c.iteration,
+            ensemble.c.snapshot_id,
+            snapshot.c.seq,
+            task.c.key,
+        )
+        .join(ensemble, ensemble.c.id == task.c.ensemble_id)
+        .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
+        .where(task.c.id == task_id)
+    ).one()
+    tx.connection.execute(
+        task.update().where(task.c.id == task_id),
+        {
+            "state": TaskState.CANCELLED,
+            "key": f"{row.key}/withdrawn-{task_id}",
+            "ensemble_id": None,
+        },
+    )
+    counting.move_task(tx, task_id, TaskState.FAILED, TaskState.CANCELLED)
+    tx.connection.execute(ensemble.delete().where(ensemble.c.id == row.id))
+    snapshots.reopen(tx, row.snapshot_id, row.seq)
+    before = {TRAIN: "label", "transfer": "relabel"}
+    phase: str = tx.connection.execute(
+        select(iteration.c.phase).where(
+            iteration.c.campaign_id == tx.campaign_id, iteration.c.number == row.iteration
+        )
+    ).scalar_one()
+    tx.set_phase(row.iteration, before.get(phase, phase))
+    tx.event("generation-withdrawn", f"g{row.generation}", {"task": task_id})
+    generation: int = row.generation
+    return generation
 
 
 def finish_training(

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
 from sqlalchemy import Connection, bindparam, extract, func, select
 
 from alflow.core.errors import LeaseHeld, StoreError
@@ -215,17 +216,27 @@ def check_unused(connection: Connection, name: str) -> None:
 
 
 def _try(lock: ProcessLock, database: Database, campaign_id: int) -> bool:
-    """Take the lock; False if its holder is silent for too long but may be alive."""
+    """Take the lock; False if its holder is silent for too long but may be alive.
+
+    Raises:
+        LeaseHeld: If the holder of the lease lives on this machine, with the lock or without.
+    """
     patience = time.monotonic() + DYING_S
-    while not lock.acquire():
+    has_lock = False
+    while True:
+        has_lock = has_lock or lock.acquire()
         with database.read() as connection:
             row, now = _row(connection, campaign_id), clock(connection)
         if row.expires <= now:
-            return False
-        if is_alive(row, now) or time.monotonic() > patience:
+            return has_lock
+        if has_lock and (not _is_here(row) or _is_gone(row)):
+            return True
+        # A process that was killed gives its lock back a moment before it is gone.
+        is_dying = has_lock or not is_alive(row, now)
+        if not is_dying or time.monotonic() > patience:
+            lock.release()
             raise _held(database.name, row, now)
         time.sleep(0.05)
-    return True
 
 
 def _take(
@@ -237,8 +248,7 @@ def _take(
     has_lock: bool,
 ) -> int:
     row, now = _locked_row(connection, campaign_id), clock(connection)
-    # A holder on this machine would have the lock; of another machine only its signs tell.
-    if row.expires > now and not (has_lock and _is_here(row)):
+    if row.expires > now and not (has_lock and _is_gone(row)):
         raise _held(database.name, row, now)
     epoch, who = int(row.epoch) + 1, _who()
     values = {"epoch": epoch, "holder": holder, **who, **_times(now)}
@@ -250,18 +260,25 @@ def _take(
     return epoch
 
 
+def _is_gone(row: AnyRow) -> bool:
+    """Whether a holder whose lock is free has ended; of other machines only signs of life tell.
+
+    One that took over from a silent holder may not have the lock yet: then its process tells.
+    """
+    return _is_here(row) and (row.pid == os.getpid() or not _runs(row.pid))
+
+
 def _is_here(row: AnyRow) -> bool:
     return bool(row.boot_id == _who()["boot_id"])
 
 
 def _runs(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
 
 
 def _who() -> dict[str, Any]:

@@ -66,6 +66,17 @@ def close(
     return snapshot_id, sha, counts
 
 
+def reopen(tx: Transaction, snapshot_id: int, seq: int) -> None:
+    """Take back the last snapshot, as if it had never been closed; no ensemble may refer to it."""
+    interval = snapshot_interval.c
+    own = interval.campaign_id == tx.campaign_id
+    tx.connection.execute(snapshot_interval.delete().where(own, interval.from_seq == seq))
+    tx.connection.execute(
+        snapshot_interval.update().where(own, interval.to_seq == seq).values(to_seq=None)
+    )
+    tx.connection.execute(snapshot.delete().where(snapshot.c.id == snapshot_id))
+
+
 def load(tx: Transaction, seq: int, lot: str, generation: int) -> Snapshot:
     """A closed snapshot with its labels to train on."""
     row = tx.connection.execute(

@@ -159,17 +159,28 @@ class Store(Session):
         with self._write("fail-task") as tx:
             return work.fail(tx, attempt, failure, host)
 
-    def release_task(self, task_id: int) -> None:
+    def release_task(self, task_id: int) -> int | None:
         """Queue a failed task again, with its labels, as if it had never been tried.
 
         A campaign that failed goes on; one that ended well runs the task if its limits are
-        raised.
+        raised. A training is not repeated as it was: its generation is planned anew, with the
+        settings and the labels that there are then.
+
+        Returns:
+            Number of the generation that is planned anew; None if the task is queued.
 
         Raises:
             StoreError: If there is no such task, or it has not failed.
         """
         with self._write("release-task") as tx:
-            faults.release(tx, task_id)
+            return faults.release(tx, task_id)
+
+    def withdraw_failed_trainings(self) -> list[int]:
+        """Plan generations anew whose training failed; their numbers."""
+        with self.read() as connection:
+            failed = faults.failed_trainings(connection)
+        found = [self.release_task(task_id) for task_id in failed]
+        return [number for number in found if number is not None]
 
     def faults(self, task_id: int) -> tuple[Fault, ...]:
         """Failed attempts of a task since it was last released, the oldest first."""

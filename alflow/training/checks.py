@@ -4,30 +4,26 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool
 
 from alflow.core.datasets import Dataset
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
 from alflow.models.ani.ensemble import AniEnsemble
-from alflow.models.self_energies import fit_self_energies
+from alflow.training.settings import StackedSettings
 
 MIN_STRUCTURES = 2
 """With fewer, nothing can be held out."""
-LEVEL_GAP_EV_PER_ATOM = 1.0
-"""Gap between two groups of energies that makes two levels of theory likely."""
-GAP_FACTOR = 10.0
-"""How many times wider than both groups that gap is at least."""
 
 _NOTHING = "Nothing was trained."
 
 
-def check_data(data: Dataset, *, needs_energies: bool) -> None:
+def check_data(data: Dataset, settings: StackedSettings) -> None:
     """Refuse data that no ensemble can be trained on.
 
     Args:
         data: Labelled structures.
-        needs_energies: Whether energies count in the loss.
+        settings: What counts in the loss.
 
     Raises:
         SettingsError: If there are too few structures, a label is not finite, or there is
@@ -54,57 +50,32 @@ def check_data(data: Dataset, *, needs_energies: bool) -> None:
             consequence=_NOTHING,
             next_step=f"alflow quarantine l-{number} --reason 'not finite'",
         )
-    if not needs_energies and not data.has_forces.any():
+    counted = {
+        "forces": (settings.force_weight, data.has_forces),
+        "stresses": (settings.stress_weight, has_whole_stress(data)),
+    }
+    named = [name for name, (weight, _) in counted.items() if weight]
+    if not settings.energy_weight and not any(counted[name][1].any() for name in named):
         raise SettingsError(
-            "train.energy_weight is 0 and no label has forces: nothing to train on",
+            f"train.energy_weight is 0 and no label has {' or '.join(named)}: nothing to train on",
             code="AL140",
             consequence=_NOTHING,
-            next_step="set train.energy_weight above 0, or label at a level that has forces",
+            next_step="set train.energy_weight above 0, or label at a level that has them",
         )
+
+
+def has_whole_stress(data: Dataset) -> Bool[np.ndarray, " structures"]:
+    """Which labels have a stress that can be trained on: of structures periodic all around."""
+    return data.has_stress & data.pbc.all(1)
 
 
 def unused_stresses(data: Dataset, stress_weight: float) -> str | None:
     """A sentence about a weight of stresses that weighs nothing; None if all is well."""
-    if not stress_weight or (data.has_stress & data.pbc.all(1)).any():
+    if not stress_weight or has_whole_stress(data).any():
         return None
     return (
         f"train.stress_weight is {stress_weight:g}, but no label of a structure that is periodic "
         "in all directions has a stress: it has no effect"
-    )
-
-
-def level_gap(
-    data: Dataset, elements: Sequence[int], compositions: Float[np.ndarray, "structures n"]
-) -> str | None:
-    """A sentence about energies that look like two levels of theory; None if they do not.
-
-    Two levels differ by electronvolts per atom, as soon as one has other pseudopotentials, or
-    other electrons frozen. What the compositions leave of the energies then falls into two
-    groups, much narrower than what lies between them.
-
-    Args:
-        data: Labelled structures.
-        elements: Atomic numbers.
-        compositions: Number of atoms of each element, (structures, elements).
-    """
-    own = fit_self_energies(elements, compositions, data.energy)
-    rest = (
-        data.energy - compositions @ np.array([own[z] for z in elements])
-    ) / data.n_atoms
-    order = np.argsort(rest)
-    steps = np.diff(rest[order])
-    cut = int(np.argmax(steps)) + 1 if len(steps) else 0
-    low, high = rest[order[:cut]], rest[order[cut:]]
-    if min(len(low), len(high)) < MIN_STRUCTURES:
-        return None
-    gap, width = float(steps[cut - 1]), max(float(np.ptp(low)), float(np.ptp(high)))
-    if gap < LEVEL_GAP_EV_PER_ATOM or gap < GAP_FACTOR * width:
-        return None
-    pair = [int(data.label_id[order[k]]) for k in (cut - 1, cut)]
-    return (
-        f"energies of the labels fall into two groups, {len(low)} and {len(high)} structures, "
-        f"{gap:.3g} eV per atom apart (l-{pair[0]} and l-{pair[1]} are on either side): if two "
-        "levels of theory were mixed, quarantine one of them (alflow quarantine)"
     )
 
 

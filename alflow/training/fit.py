@@ -14,7 +14,6 @@ from torch import Tensor
 from alflow.core.batches import pack_dataset
 from alflow.core.canonical import digest_of, sha256_hex
 from alflow.core.datasets import Dataset, LabelledStructure
-from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import TrainingContext
 from alflow.models.ani.ensemble import AniEnsemble
@@ -22,15 +21,10 @@ from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
 from alflow.models.self_energies import fit_self_energies
 from alflow.training.checkpoint import Keeper
-from alflow.training.checks import (
-    check_data,
-    check_parent,
-    level_gap,
-    members_of,
-    unused_stresses,
-)
+from alflow.training.checks import check_data, check_parent, members_of, unused_stresses
 from alflow.training.dataset import TrainingSet
 from alflow.training.epochs import EpochLoop, Plan, Score
+from alflow.training.levels import level_gap
 from alflow.training.members import MAX_ROLLBACKS
 from alflow.training.optimiser import FlatNetworks
 from alflow.training.rounds import (
@@ -107,7 +101,7 @@ class StackedTrainer:
             SettingsError: If the data cannot be trained on, or `initial` does not fit.
         """
         data = Dataset.of(data)
-        check_data(data, needs_energies=self._settings.energy_weight > 0)
+        check_data(data, self._settings)
         least = self._settings.least_members(self._model.members)
         ensemble, present, is_warm = self._starting_point(data, seed, initial)
         dtype = next(ensemble.networks.parameters()).dtype
@@ -120,7 +114,7 @@ class StackedTrainer:
             with_stress=self._settings.stress_weight > 0,
         )
         if context is not None:
-            gap = level_gap(data, ensemble.descriptor.elements, training_set.compositions)
+            gap = level_gap(data, training_set, ensemble.descriptor.elements)
             unused = unused_stresses(data, self._settings.stress_weight)
             for text in filter(None, (gap, unused)):
                 context.note(text)
@@ -144,16 +138,16 @@ class StackedTrainer:
                 present,
                 ensemble.networks,
                 self._plan(training_set, seed, is_warm=is_warm),
-                self._frozen(ensemble) if is_warm else (),
+                self._settings.frozen_layers if is_warm else (),
             ),
             self._plan(training_set, seed, is_warm=False),
             self._keeper(context, data_digest, seed, initial),
         )
         standing = rounds.run(progress)
         members = sorted(standing.records)
+        _tell(standing, self._model.members, context)
         if len(members) < least:
             return _diverged(standing, self._model.members, least)
-        _tell(standing, self._model.members, context)
         networks = rounds.networks(members, standing)
         scores = EpochLoop(
             self._settings, training_set, networks, held_out[members]
@@ -197,19 +191,6 @@ class StackedTrainer:
         }
         minutes = self._settings.checkpoint_minutes
         return Keeper(context, digest_of(what), None if minutes is None else 60 * minutes)
-
-    def _frozen(self, ensemble: AniEnsemble) -> tuple[int, ...]:
-        layers, n_layers = self._settings.frozen_layers, ensemble.networks.n_layers
-        unknown = [layer for layer in layers if layer >= n_layers]
-        if unknown or len(set(layers)) == n_layers:
-            raise SettingsError(
-                f"train.frozen_layers is {list(layers)}, but the networks have the layers "
-                f"{', '.join(map(str, range(n_layers)))}"
-                + ("" if unknown else ": nothing is left to train"),
-                consequence="Nothing was trained.",
-                next_step="name some of them; 0 and 2 are what ANI-1ccx froze",
-            )
-        return layers
 
     def _plan(self, data: TrainingSet, seed: int, *, is_warm: bool) -> Plan:
         settings = self._settings
@@ -335,9 +316,14 @@ def _tell(standing: Standing, n_members: int, context: TrainingContext | None) -
             times = f"{len(reasons)} time{'s' if len(reasons) > 1 else ''}"
             what = f"it began anew from random weights {times}"
         else:
-            what = (
-                f"it is left out: the ensemble has {len(standing.records)} of {n_members}"
+            n_anew = len(reasons) - 1
+            again = (
+                f" {n_anew} new beginning{'s' if n_anew > 1 else ''} later"
+                if n_anew
+                else ""
             )
+            trained = f"{len(standing.records)} of {n_members} members are trained"
+            what = f"it is left out{again}: {trained}"
         context.note(f"member {member} {why}; {what}")
 
 

@@ -1,10 +1,12 @@
 """Settings of the stacked trainer."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, model_validator
 
 from alflow.core.errors import SettingsError
+from alflow.core.findings import Finding
 from alflow.registry import Settings
 
 if TYPE_CHECKING:
@@ -107,6 +109,51 @@ class StackedSettings(Settings):
     square of the difference of the slopes of their energies in the standardised features, over
     that of the slopes. Members of their own disagree by about 1; 0 never looks."""
 
+    @model_validator(mode="after")
+    def _learns_something(self) -> "StackedSettings":
+        if not self.energy_weight + self.force_weight + self.stress_weight:
+            raise ValueError(
+                "energy_weight: 0, as force_weight and stress_weight are: nothing to train on"
+            )
+        for name in ("learning_rate", "warm_learning_rate"):
+            start = getattr(self, name)
+            if self.minimum_learning_rate > start:
+                raise ValueError(
+                    f"minimum_learning_rate: {self.minimum_learning_rate:g} is above "
+                    f"{name}, {start:g}"
+                )
+        if len(set(self.frozen_layers)) < len(self.frozen_layers):
+            raise ValueError(
+                f"frozen_layers: {list(self.frozen_layers)} names a layer twice"
+            )
+        return self
+
+    def model_problems(self, model: BaseModel) -> Iterator[Finding]:
+        """What is wrong with these settings for a model with those.
+
+        Args:
+            model: Settings of the model; `members` and `n_layers` are looked at, where it has them.
+        """
+        members = getattr(model, "members", None)
+        if members is not None and (self.minimum_members or 0) > members:
+            yield Finding(
+                ("minimum_members",),
+                f"is {self.minimum_members}, but model.members is {members}",
+                f"at most {members}",
+            )
+        n_layers, frozen = getattr(model, "n_layers", None), self.frozen_layers
+        if n_layers is None:
+            return
+        unknown = [layer for layer in frozen if layer >= n_layers]
+        if unknown or len(set(frozen)) == n_layers:
+            yield Finding(
+                ("frozen_layers",),
+                f"is {list(frozen)}, but the networks have the layers "
+                + ", ".join(map(str, range(n_layers)))
+                + ("" if unknown else ": nothing is left to train"),
+                "name some of them; 0 and 2 are what ANI-1ccx froze",
+            )
+
     def structures_per_step(self, mean_atoms: float) -> int:
         """The batch size for structures of so many atoms on average."""
         if self.batch_size is not None:
@@ -114,27 +161,21 @@ class StackedSettings(Settings):
         return round(min(max(ATOMS_PER_STEP / mean_atoms, 4), 16))
 
     def least_members(self, members: int) -> int:
-        """How many of so many members must be trained well.
-
-        Raises:
-            SettingsError: If that is more than there are.
-        """
-        least = self.minimum_members or max(2, (members + 1) // 2)
-        if least > members:
-            raise SettingsError(
-                f"train.minimum_members is {least}, but model.members is {members}",
-                consequence="Nothing was trained.",
-                next_step=f"set it to {members} or less, or leave it out",
-            )
-        return least
+        """How many of so many members must be trained well."""
+        return self.minimum_members or max(2, (members + 1) // 2)
 
     def create(self, model_settings: "AniSettings") -> "Trainer":
         """Make the trainer of ensembles with these model settings.
 
         Raises:
-            SettingsError: If more members must be trained well than there are.
+            SettingsError: If it could not train such ensembles.
         """
-        self.least_members(model_settings.members)
+        for found in self.model_problems(model_settings):
+            raise SettingsError(
+                f"train.{found.path[0]} {found.message}",
+                consequence="Nothing was trained.",
+                next_step=found.hint,
+            )
         from alflow.training.fit import StackedTrainer
 
         return StackedTrainer(self, model_settings)

@@ -40,7 +40,7 @@ class Strained:
 
     places: Int[Tensor, " strained"]
     atoms: list[slice]
-    jacobians: list[Float[Tensor, "rows 6"]]
+    jacobians: list[Float[Tensor, "_ 6"]]
     stress: Float[Tensor, "structures 6"]
 
     def pull(

@@ -56,7 +56,11 @@ GONE = ManagerStatus(alive=False, holder="node1 (pid 5)", silent_s=7200.0)
         (
             {"state": "failed", "verdict": "bad"},
             True,
-            "failed: bad. Go on: alflow resume w.db",
+            (
+                "failed: bad. Go on after a change of settings: alflow run campaign.yaml; else, "
+                "once what failed is mended: alflow task retry t-N --db w.db "
+                "(alflow ls tasks --db w.db --state failed)"
+            ),
         ),
         (
             {"state": "stopped", "verdict": "asked"},
@@ -196,6 +200,20 @@ def test_lists(alflow, database, what, n_rows, expected):
     assert len(alflow("ls", what, "--json").json) == n_rows
     rows = list(csv.DictReader(io.StringIO(alflow("ls", what, "--csv").out)))
     assert len(rows) == n_rows
+
+
+def test_levels_of_theory(alflow, database):
+    result = alflow("levels")
+    assert result.err == ""
+    told = result.out
+    assert told.startswith("dft  ")
+    assert "2 labels, 1 failed" in told
+    assert "2 by PySCF" in told
+    assert "wb97x" in told
+    (level,) = alflow("levels", "--json").json
+    assert (level["name"], level["labels"], level["failed"]) == ("dft", 2, 1)
+    assert level["settings"]["basis"] == "6-31g*"
+    assert sum(level["programs"].values()) == 2
 
 
 def test_filters_of_lists(alflow, database):

@@ -92,6 +92,7 @@ def test_weights_go_out_and_are_what_the_file_says(alflow, trained, tmp_path):
     [
         (("g7",), "no generation g7"),
         (("nothing",), "there is no database nothing"),
+        (("absent.safetensors",), "there is no file absent.safetensors"),
         (("water.db", "seven"), "'seven' is not the name of a generation"),
         (("water.db", "g0"), "not a safetensors file"),
         (("w.safetensors", "g0"), "is a file of weights"),
@@ -113,7 +114,7 @@ def test_files_that_hold_no_state_dict_are_named_with_what_to_do(alflow, tmp_pat
     (tmp_path / "folder").mkdir()
     wanted = {
         "old.pt": "save_file(model.state_dict()",
-        "new.pt": "is a pickle",
+        "new.pt": "but a pickle",
         "own.safetensors": "weights of alflow already",
         "text.txt": "not a safetensors file",
         "data.h5": "HDF5",

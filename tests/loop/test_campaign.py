@@ -1,5 +1,7 @@
 """Whole small campaigns with the inline executor: what the manager does with the plan."""
 
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -231,6 +233,51 @@ def test_some_failed_labels_are_left_out(database, monkeypatch):
     assert view.labels["failed"] > 0
     assert used
     assert all(item.structure.n_atoms != 8 for item in used)
+
+
+def test_a_calculation_that_kills_its_process_costs_its_own_label_alone(
+    database, monkeypatch
+):
+    """The batch is labelled, the rest fails after three tries, and can be tried again."""
+    create = AnalyticSettings.create
+    is_mended = []
+
+    def doomed(settings):
+        labeler = create(settings)
+        label = labeler.label
+
+        def one(structure):
+            if structure.n_atoms == 8 and not is_mended:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return label(structure)
+
+        labeler.label = one
+        return labeler
+
+    monkeypatch.setattr(AnalyticSettings, "create", doomed)
+    monkeypatch.setattr("alflow.loop.retries.BACKOFF_S", 0.0)
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        _, notices = _run(campaign)
+        view = progress(campaign.store)
+        failed = [one for one in campaign.store.tasks(0, "label") if one.state == "failed"]
+        used = campaign.store.labelled("train", "gupta")
+    assert view.state == "finished"
+    assert view.labels["pending"] == 0
+    assert view.labels["failed"] + view.labels["ok"] == 9
+    assert view.labels["failed"] > 0
+    assert used
+    assert all(one.structure.n_atoms != 8 for one in used)
+    assert {one.attempts for one in failed} == {3}
+    told = [notice.text for notice in notices if notice.kind == "label-failed"]
+    assert len(told) == view.labels["failed"]
+    assert all("SIGTERM" in text for text in told)
+    is_mended.append(True)
+    with resume_campaign(database) as campaign:
+        for one in failed:
+            campaign.store.release_task(one.id)
+    with run_campaign(database, _settings(max_iterations=1)) as campaign:
+        _run(campaign)
+        assert progress(campaign.store).labels["failed"] == 0
 
 
 class _Killed(Exception):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alflow.config.campaign import GateSettings, LoopSettings
+from alflow.config.campaign import GateSettings
 from alflow.config.loading import load_campaign
 from alflow.config.problems import CampaignFileError
 from alflow.config.resolution import resolved, settings_from_resolved
@@ -140,18 +140,6 @@ def test_other_levels_neither_serve_nor_count():
     assert n_refused(view, 3) == 1
 
 
-def test_training_begins_anew_after_refusals_and_every_so_often():
-    view = progress("ready", "rejected", "rejected")
-    loop = LoopSettings()
-    assert why_from_scratch(view, loop, 2) == ""
-    assert "the last 2 were refused" in why_from_scratch(view, loop, 3)
-    often = LoopSettings(scratch_every=3)
-    fine = progress(*["ready"] * 7)
-    assert [bool(why_from_scratch(fine, often, k)) for k in range(7)] == [
-        k in (3, 6) for k in range(7)
-    ]
-
-
 @pytest.fixture
 def settings(tmp_path):
     """A toy campaign, and the file that it comes from."""
@@ -187,6 +175,24 @@ def run(campaign, **options):
     notices = []
     manager = Manager(campaign, InlineExecutor(campaign.files), notices.append)
     return manager.run(**options), notices
+
+
+def test_training_begins_anew_after_refusals_every_so_often_and_when_told(settings):
+    view = progress("ready", "rejected", "rejected")
+    usual = settings()
+    assert why_from_scratch(view, usual, 2) == ""
+    assert "the last 2 were refused" in why_from_scratch(view, usual, 3)
+    often = settings(loop="scratch_every: 3")
+    fine = progress(*["ready"] * 7)
+    assert [bool(why_from_scratch(fine, often, k)) for k in range(7)] == [
+        k in (3, 6) for k in range(7)
+    ]
+    cold = usual.train.model_copy(update={"warm_start": False})
+    cold = usual.model_copy(update={"train": cold})
+    assert [why_from_scratch(fine, cold, k) for k in range(2)] == [
+        "",
+        "from scratch, as train.warm_start is false",
+    ]
 
 
 @pytest.fixture
@@ -284,6 +290,19 @@ def test_convergence_is_judged_by_the_generation_that_serves(settings):
         ),
     )
     assert plan(earlier, settings(stop=target))[0].state == "converged"
+
+
+def test_a_refusal_at_the_end_is_told(settings):
+    worse = compare(errors(0.1 + NOISE[0]), errors(0.3 + NOISE[1])).to_statistics()
+    short = settings()
+    loop = short.loop.model_copy(update={"max_iterations": 1})
+    short, told = short.model_copy(update={"loop": loop}), []
+    for state in ("rejected", "ready"):
+        last = progress("ready", state, stats=worse, n_selected=1)
+        (stop,) = plan(last, short)
+        assert stop.kind is ActionKind.STOP
+        told.append("generation 1 is refused and generation 0 stays" in stop.reason)
+    assert told == [True, False]
 
 
 def test_a_campaign_of_an_older_alflow_gets_the_gate(settings):

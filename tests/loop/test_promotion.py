@@ -94,6 +94,8 @@ def energies_only(monkeypatch):
         return labeler
 
     monkeypatch.setattr(AnalyticSettings, "create", without_forces)
+    has_forces = property(lambda settings: not settings.parameters)
+    monkeypatch.setattr(AnalyticSettings, "has_forces", has_forces)
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +371,13 @@ def test_the_trainer_gets_what_is_usual_unless_told_otherwise(tmp_path):
             "promote.train.frozen_layers",
             "the networks have the layers 0, 1, 2, 3",
         ),
-        ("[8, 6, 4]", "[8]", "promote", "freezes the layers [0, 2]"),
+        ("[8, 6, 4]", "[8]", "promote", "frozen_layers is [0, 2], but"),
+        (
+            "warm_epochs: 40",
+            "warm_start: false",
+            "promote.train.warm_start",
+            "begins with the weights of the generation that serves",
+        ),
         ("warm_epochs: 40", "kind: other", "promote.train.kind", "leave it out"),
     ],
 )

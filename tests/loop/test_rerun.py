@@ -116,7 +116,10 @@ def test_a_failed_task_is_tried_again_and_the_campaign_goes_on(tmp_path):
         assert campaign.store.campaign().state == CampaignState.RUNNING
         Manager(campaign, InlineExecutor(campaign.files), lambda _: None).run()
         assert progress(campaign.store).state == "finished"
+        (done,) = campaign.store.tasks(0, "train", TaskState.DONE)
         with pytest.raises(StoreError, match="it is done"):
+            campaign.store.release_task(done.id)
+        with pytest.raises(StoreError, match="it is cancelled"):
             campaign.store.release_task(task.id)
 
 

@@ -79,12 +79,12 @@ def test_only_a_lack_of_resources_asks_for_more():
     assert needs_more([fault(FailureKind.RESOURCE), fault(FailureKind.CRASH)])
     assert not needs_more([fault(FailureKind.CRASH), fault(FailureKind.LOST)])
     spec = TaskSpec("label", "label/1", 1, {"timeout_s": 30, "x": 1})
-    assert larger(spec).settings == {"timeout_s": 60.0, "x": 1}
+    assert larger(spec).settings == {"timeout_s": 60.0, "x": 1, "more": 2.0}
     assert larger(larger(spec)).settings["timeout_s"] == 120.0, (
         "of the original: asked once"
     )
     plain = TaskSpec("label", "label/1", 1, {"x": 1})
-    assert larger(plain) is plain
+    assert larger(plain).settings == {"x": 1, "more": 2.0}
 
 
 def test_every_kind_has_a_class():

@@ -6,11 +6,14 @@ import torch
 
 from alflow.cli.training import running_trainings
 from alflow.config.resolution import settings_from_resolved
+from alflow.core.errors import StoreError
 from alflow.core.labels import Label
 from alflow.core.structures import Structure
+from alflow.core.tasks import TaskState
 from alflow.execution.inline import InlineExecutor
-from alflow.loop.campaign import run_campaign
+from alflow.loop.campaign import resume_campaign, run_campaign
 from alflow.loop.manager import Ending, Manager
+from alflow.loop.preview import preview
 from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.settings import AniSettings
 from alflow.store import (
@@ -117,7 +120,7 @@ def test_a_campaign_goes_on_with_k_of_n_members(tmp_path) -> None:
     assert [tuple(row) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     told = [notice.text for notice in notices if notice.kind == "note"]
     assert told[0].startswith("train/g0: member 2 gave numbers that are not finite")
-    assert told[0].endswith("it is left out: the ensemble has 2 of 3")
+    assert told[0].endswith("2 of 3 members are trained")
     assert "was missing from the parent generation" in told[1]
     assert {event["severity"] for event in events} == {"warning"}
 
@@ -154,6 +157,8 @@ def test_too_few_members_end_the_campaign_with_the_reason(tmp_path) -> None:
     (failed,) = [notice.text for notice in notices if notice.kind == "failed"]
     assert "2 of 3 members could be trained, fewer than minimum_members (3)" in failed
     assert "lower train.learning_rate" in failed
+    (note,) = [notice.text for notice in notices if notice.kind == "note"]
+    assert note.endswith("it is left out: 2 of 3 members are trained")
 
 
 def test_a_campaign_interrupted_in_mid_training_ends_the_same(
@@ -234,7 +239,7 @@ def trained_on(folder, labels, train=None):
             dimers([0.1, 0.2, 0.3], forces=False),
             {"energy_weight": 0.0},
             "train.energy_weight is 0 and no label has forces",
-            "label at a level that has forces",
+            "label at a level that has them",
         ),
     ],
 )
@@ -263,3 +268,49 @@ def test_two_levels_mixed_by_mistake_are_told(tmp_path) -> None:
     (note,) = [text for text in told if text.startswith("note")]
     assert "two groups, 3 and 3 structures, 56.1 eV per atom apart" in note
     assert "alflow quarantine" in note
+
+
+def test_a_failed_training_begins_anew_with_better_settings(tmp_path) -> None:
+    """And nothing of the failure is left in what the campaign then is."""
+    database = tmp_path / "c.db"
+    with run_campaign(
+        database, settings_of({"learning_rate": 1e12}, max_iterations=0)
+    ) as c:
+        run(c)
+        before = status(c.store)
+    assert before.state == "failed"
+    assert "`alflow run` trains again" in before.verdict
+    better = settings_of(max_iterations=0)
+    assert preview(database, c.settings) == ["nothing: the campaign is failed"]
+    assert "planned anew" in "".join(preview(database, better))
+    with run_campaign(database, better) as campaign:
+        run(campaign)
+        after, digest = status(campaign.store), campaign.store.content_digest()
+        weights = campaign.store.weights(0)
+        (done,) = campaign.store.tasks(0, "train", TaskState.DONE)
+        (withdrawn,) = campaign.store.tasks(0, "train", TaskState.CANCELLED)
+    assert after.state == "finished"
+    assert withdrawn.spec.settings["train"]["learning_rate"] == 1e12
+    assert done.spec.settings["train"]["learning_rate"] == better.train.learning_rate
+    with run_campaign(tmp_path / "calm.db", better) as campaign:
+        run(campaign)
+        assert campaign.store.weights(0) == weights
+        assert campaign.store.content_digest() == digest
+
+
+def test_a_failed_training_begins_anew_with_more_labels(tmp_path) -> None:
+    database = tmp_path / "c.db"
+    few, more = dimers([0.1], forces=True), dimers([0.1, 0.2, 0.3, 0.4], forces=True)[1:]
+    _, view = trained_on(tmp_path, few)
+    assert view.state == "failed"
+    with open_store(database) as store, store.acquire_lease("test"):
+        store.import_labelled(ImportSource("more.xyz", "1" * 64), "gupta", more)
+        (task,) = store.tasks(0, "train")
+        assert store.release_task(task.id) == 0
+        assert status(store).state == "running"
+        with pytest.raises(StoreError, match="it is cancelled"):
+            store.release_task(task.id)
+    with resume_campaign(database) as campaign:
+        run(campaign)
+        assert status(campaign.store).generation == 0
+        assert len(campaign.store.dataset("train", "gupta", generation=0)) >= 4

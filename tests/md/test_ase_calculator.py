@@ -14,6 +14,7 @@ from ase.filters import FrechetCellFilter
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
+from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure
 from alflow.md.ase_calculator import EnsembleCalculator
 from alflow.models.ani.ensemble import fresh_ensemble
@@ -175,3 +176,8 @@ def test_energies_and_forces_are_float64_whatever_the_ensemble():
     atoms.calc = EnsembleCalculator(ani("float32"))
     assert atoms.get_forces().dtype == np.float64
     assert atoms.calc.results["force_spread"].dtype == np.float64
+
+
+def test_no_atoms_have_no_energy():
+    with pytest.raises(SettingsError, match="there are no atoms"):
+        EnsembleCalculator(ani()).get_potential_energy(Atoms())

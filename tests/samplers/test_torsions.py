@@ -210,7 +210,13 @@ def test_starts_without_anything_to_turn_are_refused(ensemble, crystal):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"grid": 0}, "grid"), ({"bond_factor": 1.0}, "bond_factor"), ({"kind": "x"}, "kind")],
+    [
+        ({"grid": 0}, "grid"),
+        ({"bond_factor": 1.0}, "bond_factor"),
+        ({"kind": "x"}, "kind"),
+        ({"grid": 1, "random_frames": 0}, "grid is 1: no frames but the starts"),
+        ({"scanned_bonds": 0, "random_frames": 0}, "scanned_bonds is 0: no frames"),
+    ],
 )
 def test_senseless_settings_are_refused(change, message):
     with pytest.raises(ValidationError, match=message):

@@ -111,6 +111,10 @@ class Slurm:
         """Jobs that are not over, a line each."""
         return self.run("squeue", "--noheader", f"--format={form}", *options).splitlines()
 
+    def wait_until_empty(self) -> None:
+        """Fail unless no job is left; what was cancelled needs a moment to complete."""
+        _until(lambda: not self.jobs())
+
     def hold(self, *options: str) -> str:
         """Start a job that does nothing for long; its number."""
         script = self.folder / "hold.sh"

@@ -27,7 +27,7 @@ def check_end(slurm, play, iterations):
     ]
     assert [result["failure"] for result in results] == [None] * len(results)
     assert f"the limit of {iterations} iterations is reached" in play.log
-    assert slurm.jobs() == []
+    slurm.wait_until_empty()
     assert list((play.root / "blocks").glob("*.json")) == []
 
 
@@ -73,13 +73,11 @@ def test_a_killed_manager_loses_nothing_and_leaves_nothing(slurm, play, until):
     manager.send_signal(signal.SIGKILL)
     manager.wait()
     adopted = label_attempts(play)[1]
-    job = json.loads((adopted / "claim.json").read_bytes())["job"]
     assert not (adopted / "result.json").exists()
     manager = play.resume()
     play.hurry()
     play.finish(manager)
-    # The job that ran it was left to finish it.
-    assert f"job {job} of an earlier manager" not in play.log
+    # The job that ran it was left to finish it; idle after that, it may be cancelled.
     assert json.loads((adopted / "result.json").read_bytes())["failure"] is None
     check_end(slurm, play, 0)
     assert "Traceback" not in play.log

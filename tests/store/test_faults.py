@@ -136,11 +136,17 @@ def test_the_end_of_a_block_is_one_fault_of_its_host(world, clock):
     assert world.store.excluded_hosts() == ()
 
 
-def test_tasks_that_are_given_back_in_time_are_no_faults_of_a_host(world, clock):
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [(FailureKind.LOST, "yielded"), (FailureKind.RESOURCE, "own_limit")],
+)
+def test_an_end_in_time_or_at_a_limit_of_its_own_is_no_fault_of_a_host(
+    world, clock, kind, why
+):
     world.bootstrap()
     world.store.publish([world.task("sample", f"1/{k}") for k in range(4)])
     for task in world.store.queued({"sample": 4}):
-        fail_on(world, clock, task.id, "good", yielded=True)
+        fail_on(world, clock, task.id, "good", kind=kind, **{why: True})
     assert world.store.excluded_hosts() == ()
 
 

@@ -211,6 +211,21 @@ def test_a_paused_manager_that_wakes_up_is_fenced_out(world):
     assert turns(world) == [("a", 2), ("b", 3), ("d", 3)]
 
 
+def test_a_holder_that_has_no_lock_yet_is_left_alone_as_long_as_it_runs(world):
+    """It took over from a silent one, which had the lock until now."""
+    world.lease.release()
+    with subprocess.Popen(["sleep", "60"]) as holder:
+        with world.store.database.write() as connection:
+            sql = f"UPDATE manager_lease SET pid = {holder.pid}, expires = renewed + 1000"
+            connection.execute(text(sql))
+        with pytest.raises(LeaseHeld, match=rf"pid {holder.pid}\)"):
+            world.store.acquire_lease("hasty")
+        holder.kill()
+        holder.wait()
+        with world.store.acquire_lease("next") as held:
+            assert held.epoch == 2
+
+
 @pytest.mark.recovery
 def test_a_restart_after_a_kill_does_not_wait(world):
     world.lease.release()

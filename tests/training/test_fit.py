@@ -6,12 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
+from alflow.config.physics import find_problems
 from alflow.core.batches import pack_dataset
 from alflow.core.canonical import canonical_json, sha256_hex
+from alflow.core.datasets import LabelledStructure
 from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.metrics import rmse
+from alflow.core.structures import Structure
 from alflow.models.ani.ensemble import AniEnsemble
 from alflow.training.evaluate import predict
 from alflow.training.fit import FitResult
@@ -184,13 +188,34 @@ def test_frozen_layers_stay_as_they_are(learned, make_clusters, model) -> None:
 
 
 @pytest.mark.parametrize("layers", [(0, 1, 2), (3,)])
-def test_impossible_frozen_layers_are_refused(
-    learned, make_clusters, model, layers
-) -> None:
+def test_impossible_frozen_layers_are_refused(model, layers) -> None:
     larger = model.model_copy(update={"hidden": (16, 12)})
-    settings = StackedSettings(warm_epochs=1, minimum_steps=0, frozen_layers=layers)
+    settings = StackedSettings(frozen_layers=layers)
     with pytest.raises(SettingsError, match=r"frozen_layers .* have the layers 0, 1, 2"):
-        fitted(settings, larger, make_clusters(12), initial=learned.weights)
+        settings.create(larger)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"energy_weight": 0, "force_weight": 0},
+            "energy_weight: 0, .* nothing to train on",
+        ),
+        ({"frozen_layers": (0, 0)}, r"frozen_layers: \[0, 0\] names a layer twice"),
+        (
+            {"learning_rate": 1e-6},
+            "minimum_learning_rate: 1e-05 is above learning_rate, 1e-06",
+        ),
+        (
+            {"minimum_learning_rate": 4e-3},
+            "minimum_learning_rate: 0.004 is above warm_learning_rate, 0.003",
+        ),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(settings, words) -> None:
+    with pytest.raises(ValidationError, match=words):
+        StackedSettings(**settings)
 
 
 def test_from_random_weights_nothing_is_frozen(make_clusters, model) -> None:
@@ -264,6 +289,46 @@ def test_nothing_to_train_on_is_refused(make_clusters, model) -> None:
     settings = QUICK.model_copy(update={"energy_weight": 0.0})
     with pytest.raises(SettingsError, match="no label has forces"):
         settings.create(model).train(make_clusters(4, forces=False), 1, None, nothing)
+
+
+def test_stresses_alone_are_something_to_train_on(make_clusters, model) -> None:
+    weights = {"energy_weight": 0.0, "force_weight": 0.0, "stress_weight": 1.0}
+    settings = QUICK.model_copy(update=weights)
+    boxed = [
+        LabelledStructure(
+            Structure(
+                one.structure.numbers,
+                one.structure.positions,
+                np.eye(3) * 9.0,
+                np.ones(3, bool),
+            ),
+            replace(one.label, stress=np.full(6, 0.01 * k)),
+            k + 1,
+        )
+        for k, one in enumerate(make_clusters(6))
+    ]
+    assert settings.create(model).train(boxed, 1, None, nothing).weights
+    with pytest.raises(SettingsError, match="no label has stresses"):
+        settings.create(model).train(make_clusters(6), 1, None, nothing)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "layers", "message"),
+    [
+        ((8, 6), (0, 2), None),
+        ((8, 6), (3,), "is [3], but the networks have the layers 0, 1, 2"),
+        ((8,), (0, 1), "is [0, 1], but the networks have the layers 0, 1: nothing is left"),
+    ],
+)
+def test_check_compares_frozen_layers_with_the_networks(hidden, layers, message) -> None:
+    data = {"model": {"hidden": list(hidden)}, "train": {"frozen_layers": list(layers)}}
+    found = [(one.path, one.message) for one in find_problems(data)]
+    if message is None:
+        assert found == []
+    else:
+        ((path, said),) = found
+        assert path == ("train", "frozen_layers")
+        assert said.startswith(message)
 
 
 def test_a_parent_that_does_not_know_an_element_is_refused(make_clusters, model) -> None:

@@ -7,14 +7,8 @@ from alflow.core.errors import SettingsError
 from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.neurochem import read_neurochem
 from alflow.models.ani.torchani_state import Unsaid, is_torchani, read_torchani
-from alflow.models.headers import read_layout
+from alflow.models.headers import SAVE, read_layout
 
-_SAVE = (
-    "in the program that has the model, type\n"
-    "  from safetensors.torch import save_file\n"
-    '  save_file(model.state_dict(), "model.safetensors")'
-)
-_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NOTHING = "Nothing was written."
 
@@ -70,18 +64,20 @@ def _model_folder(source: Path) -> Path:
 
 def _check_kind(content: bytes) -> None:
     """Refuse what is not a state dict of torchani in a safetensors file."""
-    if content.startswith(_PICKLES):
-        raise SettingsError(
-            "is a pickle, as torch.save writes it. Opening one runs whatever is in it, so "
-            "alflow opens none",
-            next_step=_SAVE,
-        )
     if content.startswith(_HDF5):
         raise SettingsError(
             "is an HDF5 file, not weights of a model",
             next_step="structures and labels come in by: alflow import FILE",
         )
-    layout = read_layout(content)
+    try:
+        layout = read_layout(content)
+    except SettingsError as error:
+        hint = (
+            "NeuroChem folders and state dicts of torchani 2 can be read; structures and labels "
+            "come in by: alflow import FILE"
+        )
+        is_pickle = error.next_step == SAVE
+        raise SettingsError(error.message, next_step=SAVE if is_pickle else hint) from error
     if family := layout.strings.get("family"):
         raise SettingsError(
             f"holds weights of alflow already (family {family!r}): use it as it is",
@@ -91,5 +87,5 @@ def _check_kind(content: bytes) -> None:
         shown = ", ".join(sorted(layout.shapes)[:3]) or "none"
         raise SettingsError(
             f"is no state dict of torchani; its first tensors are {shown}",
-            next_step=f"NeuroChem folders and state dicts of torchani 2 can be read; {_SAVE}",
+            next_step=f"NeuroChem folders and state dicts of torchani 2 can be read; {SAVE}",
         )

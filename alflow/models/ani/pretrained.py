@@ -79,7 +79,9 @@ def read_pretrained(file: str) -> dict[str, Any]:
             f"{file} holds malformed ANI weights: {type(error).__name__} {error}"
         ) from error
     except SettingsError as error:
-        raise SettingsError(f"{file}: {error.message}") from error
+        raise SettingsError(
+            f"{file}: {error.message}", code=error.code, next_step=error.next_step
+        ) from error
 
 
 def content_of(path: Path) -> bytes:

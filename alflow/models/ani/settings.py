@@ -167,6 +167,13 @@ class AniSettings(Settings):
             raise ValueError(f"hidden widths must be between 1 and {MAX_WIDTH}")
         return self
 
+    @property
+    def n_layers(self) -> int:
+        """Layers of each network that have weights, the last one too."""
+        given = self.pretrained
+        hidden = self.hidden if given is None else given.hidden[given.elements[0]]
+        return len(hidden) + 1
+
     def constants(self) -> AniConstants:
         """Constants of the descriptor."""
         if self.pretrained is not None:

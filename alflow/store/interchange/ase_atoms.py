@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 GROUP_KEYS = ("group", "alflow_group")
 SOURCE_KEYS = ("config_type", "source")
 
+_MOMENT_NOISE = 1e-3
+"""How far a sum of magnetic moments may be from a whole number of unpaired electrons."""
+
 
 def frame_of(
     atoms: "Atoms",
@@ -80,8 +83,12 @@ def _multiplicity(atoms: "Atoms", facts: Mapping[str, Any]) -> int | None:
     for key in ("multiplicity", "spin_multiplicity"):
         if key in facts:
             return _whole(facts[key])
-    unpaired = round(abs(float(np.sum(atoms.get_initial_magnetic_moments()))))
-    return unpaired + 1 if unpaired else None
+    moment = abs(float(np.sum(atoms.get_initial_magnetic_moments())))
+    # Of solids, and where they do not add up, the moments are a guess that ASE made up (0.6 per
+    # atom of nickel), not the state of a molecule.
+    if atoms.pbc.any() or abs(moment - round(moment)) > _MOMENT_NOISE:
+        return None
+    return round(moment) + 1 if round(moment) else None
 
 
 def _whole(value: Any) -> int:

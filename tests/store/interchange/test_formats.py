@@ -132,6 +132,26 @@ def test_extended_xyz_takes_plain_and_foreign_names(tmp_path):
     assert (frame.energy, frame.source, frame.multiplicity) == (-13.6, "IsolatedAtom", None)
 
 
+@pytest.mark.parametrize(
+    ("moments", "is_solid", "multiplicity"),
+    [
+        ([0.0, 0.0], False, None),
+        ([1.0, 1.0], False, 3),
+        ([0.6, 0.6], False, None),
+        ([0.6, 0.6], True, None),
+        ([1.0, 1.0], True, None),
+    ],
+)
+def test_moments_of_solids_are_no_multiplicity(tmp_path, moments, is_solid, multiplicity):
+    """ASE gives each atom of bulk nickel 0.6, unasked."""
+    atoms = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], magmoms=moments, pbc=is_solid)
+    atoms.cell = np.eye(3) * 8.0
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
+    ase_write(tmp_path / "o2.xyz", atoms, format="extxyz")
+    (frame,), _ = read_file(tmp_path / "o2.xyz", ReadOptions())
+    assert frame.multiplicity == multiplicity
+
+
 def _hdf5(path, groups, **attributes):
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
