@@ -11,7 +11,9 @@ from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
+from alflow.loop.auditing import Auditing
 from alflow.loop.gate import Comparison, compare
+from alflow.loop.ingest import Notice
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.pretrained import starting_weights
 from alflow.loop.promoting import Promoting
@@ -40,12 +42,17 @@ class Effects:
     """What each kind of action does to the store and the campaign directory."""
 
     def __init__(
-        self, store: Store, settings: CampaignSettings, files: CampaignFiles
+        self,
+        store: Store,
+        settings: CampaignSettings,
+        files: CampaignFiles,
+        notify: Callable[[Notice], None],
     ) -> None:
-        """Act on `store` and `files` as `settings` ask."""
+        """Act on `store` and `files` as `settings` ask; tell `notify` what comes of it."""
         self._store = store
         self._settings = settings
         self._files = files
+        self._auditing = Auditing(store, settings, files, notify)
         promoting = Promoting(store, settings, files)
         self._verbs: dict[ActionKind, Callable[[Action, Progress], None]] = {
             ActionKind.BEGIN_ITERATION: self._begin_iteration,
@@ -54,6 +61,7 @@ class Effects:
             ActionKind.SELECT: self._select,
             ActionKind.TRAIN: self._train,
             ActionKind.VALIDATE: self._validate,
+            ActionKind.AUDIT: self._auditing.audit,
             ActionKind.END_ITERATION: self._end_iteration,
             ActionKind.STOP: self._end_campaign,
             ActionKind.BEGIN_PROMOTION: promoting.begin,
@@ -160,11 +168,12 @@ class Effects:
         parent = None if is_new else old
         initial = self._pretrained() if parent is None else self._weights_blob(parent)
         check = [] if old is None else [self._calibration_task(old, iteration)]
+        audits = self._auditing.routine(iteration)
 
         def tasks(snapshot: Snapshot) -> list[NewTask]:
             dataset = self._files.write_blob(pack_dataset(snapshot.items))
             train = publish.train_task(self._settings, iteration, dataset, initial)
-            return [train, *check]
+            return [train, *check, *audits]
 
         self._store.begin_generation(
             iteration,

@@ -7,8 +7,10 @@ that publishing twice is publishing once, and a task that is run again is the sa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from alflow.config.audit import audit_labeler
 from alflow.config.campaign import CampaignSettings
 from alflow.core.batches import pack_structures
+from alflow.core.labels import audit_level
 from alflow.core.sampling import Gate
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
@@ -61,7 +63,8 @@ def label_tasks(
         iteration: Number of the iteration.
         structures: What is to be labelled.
         write_blob: Puts bytes where workers find them.
-        promoted: Another level, and what the labels are for: train or test.
+        promoted: Another level, and what the labels are for: train or test of a promotion, or what
+            tells apart the audits of an iteration.
     """
     level, part = promoted or (settings.label.primary, "")
     prefix = f"label/{level}/i{iteration}" + (f"/{part}" if part else "")
@@ -78,7 +81,7 @@ def label_tasks(
             settings,
             "label",
             f"{prefix}/{number}",
-            {"labeler": _plain(settings.label.levels[level]), "limits": limits},
+            {"labeler": _plain(_labeler(settings, level)), "limits": limits},
             iteration=iteration,
             inputs={"structures": write_blob(pack_structures(batch))},
             items=tuple(structure.hash for structure in batch),
@@ -86,6 +89,13 @@ def label_tasks(
         )
         for number, batch in enumerate(batches)
     ]
+
+
+def _labeler(settings: CampaignSettings, level: str) -> Settings:
+    if level == audit_level(settings.label.primary):
+        return audit_labeler(settings)
+    found: Settings = settings.label.levels[level]
+    return found
 
 
 def sample_keys(
