@@ -20,7 +20,7 @@ from alflow.labelers.ase_outcome import judge
 from alflow.labelers.ase_site import Place
 from alflow.labelers.calculation import Report, in_scratch
 from alflow.labelers.exchange import ANSWER, MalformedAnswer, read_answer, structure_json
-from alflow.labelers.program import run_program
+from alflow.labelers.program import Ending, Server, run_program
 from alflow.labelers.quality import screen_distances, screen_electrons
 from alflow.labelers.scratch import scratch_base
 from alflow.registry import Settings
@@ -149,7 +149,11 @@ class AseSettings(Settings):
 
 
 class AseLabeler:
-    """Runs a calculator of ASE in a Python of its own, once for each structure."""
+    """Runs a calculator of ASE in a Python of its own, in a fork of it for each structure.
+
+    Where the machine names something else than a Python, such as `mpirun`, each structure has a
+    process of its own.
+    """
 
     def __init__(self, settings: AseSettings) -> None:
         """Look for the program and its files.
@@ -163,6 +167,9 @@ class AseLabeler:
         self._place = Place.here(settings.calculator)
         self._place.check()
         self._python = self._place.python()
+        is_python = re.fullmatch(r"python[\d.]*", Path(self._python[0]).name) is not None
+        self._stays = is_python and len(self._python) == 1
+        self._server: Server | None = None
         self._machine = self._place.machine_settings()
         self._base = scratch_base(self._place.scratch())
         self._program = f"{settings.calculator} (ase {version('ase')})"
@@ -192,16 +199,12 @@ class AseLabeler:
         settings = self._settings
         report = Report(settings.calculator, folder)
         began = time.perf_counter()
-        (folder / _JOB).write_text(self._job(structure), encoding="utf-8")
+        (folder / _JOB).write_text(self._job(structure, folder), encoding="utf-8")
         for name in settings.files:
             if not self._code.outputs and not (folder / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).symlink_to(self._place.file(name).absolute())
-        variables = {**self._place.variables}
-        if self._code.scratch_variable:
-            variables.setdefault(self._code.scratch_variable, str(folder))
-        command = (*self._python, str(_CHILD))
-        ending = run_program(command, folder, settings.timeout_s, variables)
+        ending = self._run(folder)
         try:
             answer = read_answer(folder / ANSWER, structure.n_atoms)
         except MalformedAnswer as error:
@@ -224,9 +227,21 @@ class AseLabeler:
         extras = {**judged.extras, "wall_s": round(time.perf_counter() - began, 3)}
         return Label(judged.energy, judged.forces, judged.stress, extras)
 
-    def _job(self, structure: Structure) -> str:
+    def _run(self, folder: Path) -> Ending:
+        """Let the child calculate in a folder."""
+        timeout_s, variables = self._settings.timeout_s, self._place.variables
+        command = (*self._python, str(_CHILD))
+        if not self._stays:
+            return run_program(command, folder, timeout_s, variables)
+        if self._server is None or not self._server.is_ready:
+            command = (*command, self._settings.calculator, *self._code.slow_modules)
+            self._server = Server(command, folder, variables)
+        return self._server.run(folder, timeout_s)
+
+    def _job(self, structure: Structure, folder: Path) -> str:
         """What the child reads."""
         settings = self._settings
+        scratch = {self._code.scratch_variable} - {"", *self._place.variables}
         values = self._code.placed({**settings.settings, **self._machine}, structure)
         for key, name in self._code.files(settings.settings).items():
             if key in settings.settings:  # the path itself is what the program takes
@@ -249,6 +264,7 @@ class AseLabeler:
                 "wanted": wanted,
                 "energy": settings.energy,
                 "magnetic_moments": moments,
+                "variables": dict.fromkeys(scratch, str(folder)),
             }
         )
 

@@ -702,6 +702,7 @@ def test_the_child_needs_ase_alone(tmp_path):
         "wanted": ["energy", "forces"],
         "energy": "total",
         "magnetic_moments": None,
+        "variables": {},
     }
     (tmp_path / "calculation.json").write_text(json.dumps(job))
     environment = {
