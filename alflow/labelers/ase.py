@@ -128,6 +128,13 @@ class AseSettings(Settings):
             message = f"names no file for {', '.join(lacking)}"
             yield Finding(("settings", section), message, "add them", "AL121")
 
+    def missing_here(self) -> Iterator[Finding]:
+        """What this machine lacks of the program and its files."""
+        try:
+            _place(self)
+        except AlflowError as error:
+            yield Finding((), error.message, error.next_step, error.code)
+
     def level_identity(self) -> dict[str, Any]:
         """The program, all that it is told, and the contents of its files."""
         return {
@@ -164,8 +171,7 @@ class AseLabeler:
         """
         self._settings = settings
         self._code = code_of(settings.calculator)
-        self._place = Place.here(settings.calculator)
-        self._place.check()
+        self._place = _place(settings)
         self._python = self._place.python()
         is_python = re.fullmatch(r"python[\d.]*", Path(self._python[0]).name) is not None
         self._stays = is_python and len(self._python) == 1
@@ -173,8 +179,6 @@ class AseLabeler:
         self._machine = self._place.machine_settings()
         self._base = scratch_base(self._place.scratch())
         self._program = f"{settings.calculator} (ase {version('ase')})"
-        for name, expected in settings.files.items():
-            _compare(self._place, name, expected)
 
     def label(self, structure: Structure) -> Label | Failure:
         """Energy, forces and, in periodic cells, stress; or why there are none."""
@@ -306,6 +310,17 @@ def _check_settings(settings: AseSettings) -> None:
                 f"settings.orcasimpleinput {values['orcasimpleinput']!r} asks for no forces: "
                 "add the word EnGrad, or set energy_only: true"
             )
+
+
+def _place(settings: AseSettings) -> Place:
+    """What this machine says about the program, if that is there with its files."""
+    place = Place.here(settings.calculator)
+    place.check()
+    place.python()
+    place.machine_settings()
+    for name, expected in settings.files.items():
+        _compare(place, name, expected)
+    return place
 
 
 def _compare(place: Place, name: str, expected: str) -> None:
