@@ -40,19 +40,19 @@ def serve(calculator: str, modules: list[str]) -> None:
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     while folder := os.read(channel, _LONGEST_PATH):
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         fork = os.fork() if _is_forkable() else 0
-        if fork == 0:
+        if not fork:
             os.close(channel)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.chdir(folder)
             _redirect(STDOUT, STDERR)
-            return main()
+            main()
+            return
         _, status = os.waitpid(fork, 0)
         os.write(channel, b"%d" % os.waitstatus_to_exitcode(status))
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-    return None
 
 
 def _import(calculator: str, modules: list[str]) -> None:
@@ -85,7 +85,8 @@ def _is_forkable() -> bool:
 
 def main() -> None:
     """Calculate what the file in this folder asks for."""
-    job = json.loads(Path(JOB).read_text(encoding="utf-8"))
+    folder = Path.cwd()
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     os.environ.update(job["variables"])
     try:
         answer = _calculated(job)
@@ -97,9 +98,9 @@ def main() -> None:
 
     if world.rank == 0:
         # Without MPI in its Python every rank is the first one: each has its own file.
-        new = Path(f"{ANSWER}.{os.getpid()}")
+        new = folder / f"{ANSWER}.{os.getpid()}"
         new.write_text(json.dumps(answer), encoding="utf-8")
-        new.replace(ANSWER)
+        new.replace(folder / ANSWER)
 
 
 def _calculated(job: dict[str, Any]) -> dict[str, Any]:
