@@ -111,7 +111,7 @@ class Server:
         """
         self._channel, theirs = socket.socketpair()
         with theirs:
-            self._process = _started(command, folder, variables, theirs)
+            self._process = _started(command, folder, variables, theirs.fileno())
         guard = ExitStack()
         guard.enter_context(watched(self._process.pid))
         self._owner = os.getpid()
@@ -203,7 +203,7 @@ def _started(
     command: Sequence[str],
     folder: Path,
     variables: Mapping[str, str] | None,
-    stdin: int | socket.socket,
+    stdin: int,
 ) -> subprocess.Popen[bytes]:
     """A program that leads a session of its own and prints to files in its folder."""
     with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
