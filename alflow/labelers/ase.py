@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from alflow.core.errors import AlflowError, SettingsError, closest
+from alflow.core.errors import AlflowError, closest
 from alflow.core.findings import Finding
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
@@ -131,7 +131,7 @@ class AseSettings(Settings):
     def missing_here(self) -> Iterator[Finding]:
         """What this machine lacks of the program and its files."""
         try:
-            _place(self)
+            Place.here(self.calculator).check(self.files)
         except AlflowError as error:
             yield Finding((), error.message, error.next_step, error.code)
 
@@ -171,7 +171,8 @@ class AseLabeler:
         """
         self._settings = settings
         self._code = code_of(settings.calculator)
-        self._place = _place(settings)
+        self._place = Place.here(settings.calculator)
+        self._place.check(settings.files)
         self._python = self._place.python()
         is_python = re.fullmatch(r"python[\d.]*", Path(self._python[0]).name) is not None
         self._stays = is_python and len(self._python) == 1
@@ -310,25 +311,3 @@ def _check_settings(settings: AseSettings) -> None:
                 f"settings.orcasimpleinput {values['orcasimpleinput']!r} asks for no forces: "
                 "add the word EnGrad, or set energy_only: true"
             )
-
-
-def _place(settings: AseSettings) -> Place:
-    """What this machine says about the program, if that is there with its files."""
-    place = Place.here(settings.calculator)
-    place.check()
-    place.python()
-    place.machine_settings()
-    for name, expected in settings.files.items():
-        _compare(place, name, expected)
-    return place
-
-
-def _compare(place: Place, name: str, expected: str) -> None:
-    found = place.digest(name)
-    if expected != found:
-        raise SettingsError(
-            f"{name} is not the file that labels were made with: its SHA-256 is {found[:12]}…, "
-            f"expected {expected[:12]}…",
-            code="AL103",
-            next_step="put the old file back; for the new one start a new campaign",
-        )

@@ -186,8 +186,10 @@ if __name__ == "__main__":
     # Neither the neighbours of this file nor files of a scratch folder are modules here.
     strange = ("", str(Path.cwd()), str(Path(__file__).parent))
     sys.path[:] = [entry for entry in sys.path if entry not in strange]
-    if len(sys.argv) > 1:
-        serve(sys.argv[1], sys.argv[2:])
+    words = sys.argv[1:]
+    del sys.argv[1:]  # a calculator might take them for its own
+    if words:
+        serve(words[0], words[1:])
     else:
         main()
     sys.stdout.flush()
