@@ -18,7 +18,7 @@ import numpy as np
 from alflow.core.batches import LabelledStructure
 from alflow.core.errors import SettingsError
 from alflow.core.labels import Failure, Label
-from alflow.core.protocols import Trainer, TrainingContext, TrainingResult
+from alflow.core.protocols import JudgesLabels, Trainer, TrainingContext, TrainingResult
 from alflow.testing.samples import labelled, must, numbers_of
 
 _COUNT = 12
@@ -97,6 +97,24 @@ class TrainerTests:
         must(result.epochs, "nothing is said about epochs")
         text = json.dumps([result.members, result.epochs])
         must("NaN" not in text and "Infinity" not in text, "a metric is not finite")
+
+    def test_errors_are_told_by_label(self) -> None:
+        """Wrong labels are looked for by the errors of members that held them out."""
+        data = [replace(item, label_id=7 * k + 3) for k, item in enumerate(self.data())]
+        result = self.train(data)
+        if not isinstance(result, JudgesLabels):
+            return
+        found = result.held_out
+        known = {item.label_id for item in data}
+        strange = set(found.label_id.tolist()) - known
+        must(
+            not strange, f"there are errors of labels {strange}, which are not in the data"
+        )
+        must(
+            len(found.label_id) == len(found.energy) == len(found.force),
+            "held-out errors are not one for each label",
+        )
+        must(np.isfinite(found.energy).any(), "no label was held out by any member")
 
     def test_the_same_seed_gives_the_same_bytes(self) -> None:
         """The loop counts on it: a task that is run again is the same task."""

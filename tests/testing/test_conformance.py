@@ -1,5 +1,7 @@
 """The suites hold for what is here, and catch what breaks the contract."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,6 @@ from alflow.core.structures import Structure
 from alflow.models.ani.settings import AniSettings
 from alflow.models.gupta import GuptaPotential
 from alflow.testing import ModelFamilyTests, PotentialTests, TrainerTests, samples
-from alflow.training.fit import FitResult
 from alflow.training.settings import StackedSettings
 
 SMALL = {"members": 2, "hidden": (8, 6), "radial_shifts": 6, "angular_shifts": 3}
@@ -127,6 +128,15 @@ def test_a_suite_without_a_potential_says_what_to_give():
         PotentialTests().make_potential()
 
 
+@dataclass
+class Bare:
+    """What every trainer hands back, and nothing else."""
+
+    weights: bytes
+    members: list = field(default_factory=list)
+    epochs: list = field(default_factory=list)
+
+
 class _Flawed:
     """A trainer that breaks the contract in one way; trains by the real one."""
 
@@ -155,7 +165,7 @@ class _Flawed:
         if self.flaw == "fails":
             return Failure(FailureKind.DIVERGED, "it diverged")
         if self.flaw == "lazy":
-            return FitResult(initial or self.model.create([1, 8], seed).to_bytes(), [], [])
+            return Bare(initial or self.model.create([1, 8], seed).to_bytes())
         told = (lambda _: None) if self.flaw == "silent" else progress
         if self.flaw == "trusts checkpoints" and context and context.checkpoint():
             seed = context.checkpoint()[0]
@@ -167,7 +177,9 @@ class _Flawed:
         if self.flaw == "NaN metrics":
             result.epochs[0]["loss"] = float("nan")
         if self.flaw == "keeps the parent" and initial is not None:
-            return FitResult(initial, result.members, result.epochs)
+            return Bare(initial, result.members, result.epochs)
+        if self.flaw == "numbers labels anew":
+            result.held_out.label_id[:] = np.arange(len(data))
         return result
 
     clock = 0
@@ -195,6 +207,7 @@ class _FlawedSettings:
             "test_a_training_goes_on_where_it_was_interrupted",
         ),
         ("forgets members", "test_the_result_has_its_parts"),
+        ("numbers labels anew", "test_errors_are_told_by_label"),
         ("NaN metrics", "test_the_result_has_its_parts"),
         ("lazy", "test_the_labels_decide_the_weights"),
         ("fails", "test_the_result_has_its_parts"),
