@@ -92,7 +92,12 @@ class Manager:
         self._stop = stop or StopSignal()
         self._untold: list[Notice] = []
         self._ingest = Ingest(campaign.store, campaign.files, self._untold.append)
-        self._effects = Effects(campaign.store, campaign.settings, campaign.files)
+        self._effects = Effects(
+            campaign.store,
+            campaign.settings,
+            campaign.files,
+            lambda: executor.slots().get("label", 0),
+        )
         level = campaign.settings.label.primary
         self._inputs = Inputs(campaign.store, campaign.files, level)
         self._next_sweep = 0.0
