@@ -101,8 +101,7 @@ class CostModel:
         """Core-seconds on average, those of the slow ones included: what may be summed."""
         # "Smearing": the mean of the factors that were measured, whatever their distribution.
         factor = float(np.mean(np.exp(self.residuals)))
-        mean: Float[np.ndarray, " structures"] = factor * self.median_core_s(counts)
-        return mean
+        return factor * self.median_core_s(counts)
 
     def upper_core_s(
         self, counts: Float[np.ndarray, "structures elements"], share: float
@@ -130,8 +129,9 @@ class CostModel:
     def _log_median(
         self, counts: Float[np.ndarray, "structures elements"]
     ) -> Float[np.ndarray, " structures"]:
-        sizes = counts @ self.weights
-        return self.log_s + self.power * np.log(sizes / self.reference)
+        relative: Float[np.ndarray, " structures"] = counts @ self.weights / self.reference
+        log_s: Float[np.ndarray, " structures"] = self.log_s + self.power * np.log(relative)
+        return log_s
 
 
 def fit(measured: Sequence[Measured]) -> CostModel | None:

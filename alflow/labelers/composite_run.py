@@ -82,7 +82,9 @@ class CompositeLabeler:
             return Failure(FailureKind.SUSPICIOUS, message, told)
         forces = self._combined({name: label.forces for name, label in labels.items()})
         stress = self._combined({name: label.stress for name, label in labels.items()})
-        told["wall_s"] = round(sum(one.extras["wall_s"] for one in labels.values()), 3)
+        spent = [one.extras["wall_s"] for one in labels.values() if "wall_s" in one.extras]
+        if len(spent) == len(labels):
+            told["wall_s"] = round(sum(spent), 3)
         return Label(energy_eV, forces, stress, told)
 
     def _combined(

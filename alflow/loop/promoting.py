@@ -71,11 +71,11 @@ class Promoting:
         seed = child_seed(self._settings.seed, f"promote/i{number}")
         tested = held_out([one.id for one in chosen], promote.test_fraction, seed)
         tasks: list[NewTask] = []
-        known, write = self._known(promote.level), self._files.write_blob
+        costs, write = self._known(promote.level), self._files.write_blob
         for part, is_test in (("train", False), ("test", True)):
             some = [by_hash[one.id] for one in chosen if (one.id in tested) == is_test]
             tasks += publish.label_tasks(
-                self._settings, number, some, write, (promote.level, part), known
+                self._settings, number, some, write, (promote.level, part), costs
             )
         with self._store.together():
             self._store.add_structures([], tasks, iteration=number, phase=Phase.RELABEL)

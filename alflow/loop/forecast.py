@@ -1,0 +1,312 @@
+"""What labels cost, and when the rest will be done: told as far as it was measured, no further."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from alflow.core.cost import Measured, compositions, fit
+from alflow.store import CampaignState, Store
+from alflow.store.costs import (
+    LabelStage,
+    MeasuredLabel,
+    has_manager,
+    label_stages,
+    measured_labels,
+    pending,
+)
+from alflow.store.views import Progress, progress
+
+ENOUGH = 3
+"""Fewest measured labels from which anything is foretold."""
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LevelCost:
+    """What labels of a level cost.
+
+    Attributes:
+        level: Name of the level.
+        n_measured: Number of measured labels, at most the latest few thousand.
+        median_core_s: What half of them stay below [core-seconds].
+        upper_core_s: What 90 % of them stay below [core-seconds].
+        ratio: What the newest quarter cost, over what those before it foretold; None if they are
+            too few.
+    """
+
+    level: str
+    n_measured: int
+    median_core_s: float
+    upper_core_s: float
+    ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsLeft:
+    """Labels that are asked for and not there.
+
+    Attributes:
+        iteration: Number of the iteration.
+        level: Name of their level.
+        n: How many.
+        core_s: What they will cost [core-seconds]; None if that is not known.
+        cores: Cores that were busy with such labels so far, on average; None if not known.
+        done_by: When they will be there at that rate [s since 1970, UTC]; None if not known.
+    """
+
+    iteration: int
+    level: str
+    n: int
+    core_s: float | None = None
+    cores: float | None = None
+    done_by: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignLeft:
+    """What is left of a campaign that no criterion ends before its limits.
+
+    Attributes:
+        n_labels: Labels that may still be asked for.
+        n_iterations: Iterations that this takes.
+        core_s: What those labels will cost [core-seconds].
+        done_by: When all will be done [s since 1970, UTC]; None while nobody runs the campaign.
+        measured: Number of iterations whose times this follows from.
+    """
+
+    n_labels: int
+    n_iterations: int
+    core_s: float
+    done_by: float | None
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Costs of labels so far, and of those that are left.
+
+    Attributes:
+        levels: Measured costs by level.
+        labels: Labels on their way, by level.
+        campaign: What is left of the campaign; None if that cannot be told.
+    """
+
+    levels: tuple[LevelCost, ...] = ()
+    labels: tuple[LabelsLeft, ...] = ()
+    campaign: CampaignLeft | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-like dict."""
+        return asdict(self)
+
+    def sentences(self) -> list[str]:
+        """The same in words, a line for each."""
+        return [*(_about_level(one) for one in self.levels), *self.outlook()]
+
+    def outlook(self) -> list[str]:
+        """What is said of the labels that are left, a line for each."""
+        lines = [_about_labels(one) for one in self.labels if one.core_s is not None]
+        return lines + ([] if self.campaign is None else [_about_campaign(self.campaign)])
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a forecast is made from.
+
+    Attributes:
+        now: As of when [s since 1970, UTC].
+        is_run: Whether somebody runs the campaign.
+        progress: How far it is.
+        primary: Name of its primary level.
+        measured: Measured labels by level, by id.
+        pending: Atomic numbers of what waits for a label, by level.
+        stages: When iterations were labelled, by number.
+        per_iteration: Labels that an iteration may ask for.
+        max_labels: Labels that all may ask for together; None sets no limit.
+        max_iterations: Number of the last iteration.
+    """
+
+    now: float
+    is_run: bool
+    progress: Progress
+    primary: str
+    measured: Mapping[str, Sequence[MeasuredLabel]]
+    pending: Mapping[str, Sequence[UInt8[np.ndarray, " atoms"]]]
+    stages: Sequence[LabelStage]
+    per_iteration: int
+    max_labels: int | None
+    max_iterations: int
+
+
+def forecast(store: Store, now: float | None = None) -> Forecast:
+    """What the measured costs of a campaign say, as of now or another moment."""
+    view = progress(store)
+    if view == Progress.empty():
+        return Forecast()
+    config = store.campaign().config
+    label = config.get("label", {})
+    levels = label.get("levels", {})
+    with store.read() as connection:
+        return foretell(
+            Known(
+                now=time.time() if now is None else now,
+                is_run=view.state == CampaignState.RUNNING and has_manager(connection),
+                progress=view,
+                primary=str(label.get("primary", "")),
+                measured={name: measured_labels(connection, name) for name in levels},
+                pending=pending(connection),
+                stages=label_stages(connection),
+                per_iteration=int(config.get("acquire", {}).get("per_iteration", 0)),
+                max_labels=config.get("stop", {}).get("budget", {}).get("labels"),
+                max_iterations=int(config.get("loop", {}).get("max_iterations", 0)),
+            )
+        )
+
+
+def foretell(known: Known) -> Forecast:
+    """The forecast; pure."""
+    levels = {name: ms for name, ms in known.measured.items() if len(ms) >= ENOUGH}
+    left = tuple(_labels_left(level, known) for level in known.pending)
+    return Forecast(
+        tuple(_cost(name, [one.measured for one in ms]) for name, ms in levels.items()),
+        left,
+        _campaign_left(left, known),
+    )
+
+
+def _cost(level: str, measured: Sequence[Measured]) -> LevelCost:
+    cost = np.array([one.core_s for one in measured])
+    n_old = len(measured) - len(measured) // 4
+    newest, model = measured[n_old:], fit(measured[:n_old])
+    ratio = None
+    if model is not None and len(newest) >= ENOUGH:
+        foretold = model.mean_core_s(compositions(one.numbers for one in newest)).sum()
+        ratio = float(sum(one.core_s for one in newest) / foretold)
+    median, upper = (float(np.quantile(cost, share)) for share in (0.5, 0.9))
+    return LevelCost(level, len(measured), median, upper, ratio)
+
+
+def _labels_left(level: str, known: Known) -> LabelsLeft:
+    waiting, measured = known.pending[level], known.measured.get(level, ())
+    last = known.progress.iterations[-1].number if known.progress.iterations else 0
+    model = fit([one.measured for one in measured]) if len(measured) >= ENOUGH else None
+    if model is None:
+        return LabelsLeft(last, level, len(waiting))
+    core_s = float(model.mean_core_s(compositions(waiting)).sum())
+    stage = next((one for one in known.stages if one.iteration == last), None)
+    since = None if stage is None or not known.is_run else stage.since
+    here = [one for one in measured if one.iteration == last]
+    # Labels of an earlier manager tell nothing about the workers that there are now.
+    done = [one for one in here if since is not None and one.created >= since]
+    if since is None or len(done) < ENOUGH or known.now <= since:
+        return LabelsLeft(last, level, len(waiting), core_s)
+    share = sum(one.measured.core_s for one in done) / sum(
+        one.measured.core_s for one in here
+    )
+    cores = share * _spent(here, known.progress)[last] / (known.now - since)
+    done_by = known.now + core_s / cores
+    return LabelsLeft(last, level, len(waiting), core_s, cores, done_by)
+
+
+def _campaign_left(left: Sequence[LabelsLeft], known: Known) -> CampaignLeft | None:
+    """What is left if no criterion ends the campaign, by the pace of the iterations that ended.
+
+    The time for labels is their cost over the cores that were busy with them; that of the other
+    stages is what it was, in the median.
+    """
+    view, measured = known.progress, known.measured.get(known.primary, ())
+    paces = _paces(measured, known)
+    waiting = [one.core_s for one in left if one.core_s is not None]
+    if view.state != CampaignState.RUNNING or not paces or len(waiting) < len(left):
+        return None
+    last = view.iterations[-1]
+    is_asked = last.ended or any(one.iteration == last.number for one in known.stages)
+    n = (known.max_iterations - last.number + (not is_asked)) * known.per_iteration
+    if known.max_labels is not None:
+        n = min(n, known.max_labels - view.n_requested)
+    if n <= 0:
+        return None
+    n_iterations = math.ceil(n / known.per_iteration)
+    each = float(np.mean([one.measured.core_s for one in measured if one.iteration > 0]))
+    before, after, cores = (float(np.median(values)) for values in zip(*paces, strict=True))
+    core_s = n * each
+    rest = after if is_asked and not last.ended else 0.0
+    labels_s = (core_s + sum(waiting)) / cores
+    end = known.now + labels_s + n_iterations * (before + after) + rest
+    return CampaignLeft(n, n_iterations, core_s, end if known.is_run else None, len(paces))
+
+
+def _paces(
+    measured: Sequence[MeasuredLabel], known: Known
+) -> list[tuple[float, float, float]]:
+    """How fast the sampled iterations were that have ended.
+
+    Of each the time before its labels, and after them [s], and the cores that were busy with them.
+    """
+    spent = _spent(measured, known.progress)
+    return [
+        (
+            one.first - one.began,
+            one.ended - one.last,
+            spent[one.iteration] / (one.last - one.first),
+        )
+        for one in known.stages
+        if one.iteration > 0
+        and one.ended is not None
+        and one.last is not None
+        and one.last > one.first
+        and one.iteration in spent
+    ]
+
+
+def _spent(measured: Sequence[MeasuredLabel], view: Progress) -> dict[int, float]:
+    """Core-seconds of all labels of each iteration of which some were measured."""
+    by_iteration: dict[int, list[float]] = defaultdict(list)
+    for one in measured:
+        by_iteration[one.iteration].append(one.measured.core_s)
+    n_labelled = {one.number: one.n_labelled for one in view.iterations}
+    # The oldest ones are not looked at, where there are very many.
+    return {
+        number: sum(costs) * max(1.0, n_labelled.get(number, 0) / len(costs))
+        for number, costs in by_iteration.items()
+    }
+
+
+def _about_level(one: LevelCost) -> str:
+    text = (
+        f"cost of a label at {one.level}: {one.median_core_s:.3g} core-s in the median, 90 % below "
+        f"{one.upper_core_s:.3g} core-s ({one.n_measured} measured)"
+    )
+    return text if one.ratio is None else f"{text}; measured / predicted {one.ratio:.2f}"
+
+
+def _about_labels(one: LabelsLeft) -> str:
+    hours = (one.core_s or 0.0) / _HOUR_S
+    text = f"labels left in i{one.iteration} at {one.level}: {one.n}, about {hours:.2g} core-hours"
+    if one.done_by is not None:
+        text += (
+            f", done by {_moment(one.done_by)} at the rate so far ({one.cores:.2g} cores)"
+        )
+    return text
+
+
+def _about_campaign(one: CampaignLeft) -> str:
+    text = (
+        f"if no criterion ends it before: {one.n_labels} more labels in {one.n_iterations} "
+        f"iterations, about {one.core_s / _HOUR_S:.2g} core-hours"
+    )
+    if one.done_by is None:
+        return text
+    pace = f"at the pace of {one.measured} iterations so far"
+    return f"{text}, done by {_moment(one.done_by)} {pace}"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
