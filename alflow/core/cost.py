@@ -26,10 +26,9 @@ _LEAST_NOISE = 0.02
 _CAUCHY = 2.385
 """Residuals of so many spreads count half in the fit."""
 _MOST_STEPS, _LONGEST_STEP, _SMALL_STEP = 100, 1.0, 1e-9
-_SHORTEST_S = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Measured:
     """One calculation and the time that it took.
 
@@ -57,7 +56,7 @@ def compositions(
     return np.array(counted, np.float64).reshape(-1, N_ELEMENTS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class CostModel:
     """What calculations at one level of theory cost.
 
@@ -140,7 +139,7 @@ def fit(measured: Sequence[Measured]) -> CostModel | None:
     if not measured:
         return None
     counts = compositions(one.numbers for one in measured)
-    logs = np.log(np.maximum([one.core_s for one in measured], _SHORTEST_S))
+    logs = np.log([one.core_s for one in measured])
     electrons = np.arange(N_ELEMENTS, dtype=np.float64)
     electrons[0] = 1.0  # of ghosts and the like
     fitted = tuple(np.flatnonzero(counts.any(0)).tolist())
@@ -181,8 +180,9 @@ def _solved(
 ) -> _Solution:
     """The most probable parameters.
 
-    Gauss-Newton on a least-squares problem whose weights (Cauchy's) and noise follow from the
-    residuals of the step before.
+    Gauss-Newton on least squares, first with the noise that is taken for granted, then with noise
+    and weights (Cauchy's) that follow from the residuals of the step before: far from the solution
+    these would call everything noise.
 
     Args:
         seen: Size of the atoms of each element, before its weight is fitted.
@@ -191,17 +191,18 @@ def _solved(
     """
     precision = np.full(len(expected), _WEIGHT_SPREAD**-2.0)
     precision[:2] = 0.0, _POWER_SPREAD**-2.0
-    now = _at(expected, seen, logs, precision)
-    for _ in range(_MOST_STEPS):
-        pull = now.slopes.T @ (now.trust * now.residuals)
-        pull -= precision * (now.values - expected)
-        step = np.linalg.solve(now.curvature, pull).clip(-_LONGEST_STEP, _LONGEST_STEP)
-        values = now.values + step
-        values[1] = np.clip(values[1], 0.0, _LARGEST_POWER)
-        now = _at(values, seen, logs, precision)
-        if np.abs(step).max() < _SMALL_STEP:
-            break
-    return now
+    values = expected
+    for is_robust in (False, True):
+        for _ in range(_MOST_STEPS):
+            now = _at(values, seen, logs, precision, is_robust=is_robust)
+            pull = now.slopes.T @ (now.trust * now.residuals)
+            pull -= precision * (values - expected)
+            step = np.linalg.solve(now.curvature, pull).clip(-_LONGEST_STEP, _LONGEST_STEP)
+            before, values = values, values + step
+            values[1] = np.clip(values[1], 0.0, _LARGEST_POWER)
+            if np.abs(values - before).max() < _SMALL_STEP:
+                break
+    return _at(values, seen, logs, precision, is_robust=True)
 
 
 def _at(
@@ -209,6 +210,8 @@ def _at(
     seen: Float[np.ndarray, "measured fitted"],
     logs: Float[np.ndarray, " measured"],
     precision: Float[np.ndarray, " parameters"],
+    *,
+    is_robust: bool,
 ) -> _Solution:
     """The problem around some values of the parameters."""
     parts = seen * np.exp(values[2:])
@@ -222,6 +225,8 @@ def _at(
     n = len(logs)
     variance = (_NOISE_WORTH * _NOISE**2 + n * scatter**2) / (_NOISE_WORTH + n)
     noise = max(_LEAST_NOISE, float(np.sqrt(variance)))
-    trust = 1 / (1 + (residuals / (_CAUCHY * noise)) ** 2) / noise**2
+    trust = np.full(n, _NOISE**-2.0)
+    if is_robust:
+        trust = 1 / (1 + (residuals / (_CAUCHY * noise)) ** 2) / noise**2
     curvature = (slopes.T * trust) @ slopes + np.diag(precision)
     return _Solution(values, residuals, slopes, trust, curvature, noise)

@@ -30,7 +30,7 @@ LABEL = "label"
 """The kind of task that labels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class MeasuredLabel:
     """A label that says how long it took.
 

@@ -25,8 +25,8 @@ class StoredLevel:
         failed: Number of structures that got none.
         pending: Number of structures that wait for one.
         put_aside: Number of labels that are not trained on.
-        core_s: Median cost of the latest labels that were made here and tell it [core-seconds]; None
-            if none does.
+        core_s: Median cost of the latest labels that were made here [core-seconds]; None if none
+            tells it.
         programs: Names and versions of programs to the number of their labels.
         settings: What makes it the level it is, resolved (JSON-like).
     """

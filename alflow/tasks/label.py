@@ -150,7 +150,7 @@ def _result(
         answer = judge(answer, structure, has_forces=with_forces) or answer
     if isinstance(answer, Label):
         # A labeler that tells its time knows better: parts may be from an earlier attempt.
-        spent = {"wall_s": round(time.perf_counter() - began, 4), "cores": kernel_threads()}
+        spent = {"wall_s": round(time.perf_counter() - began, 6), "cores": kernel_threads()}
         answer = replace(answer, extras={**spent, **answer.extras})
     result: dict[str, Any] = {"label": None, "failure": None, "program": labeler.version()}
     result["failure" if isinstance(answer, Failure) else "label"] = answer.to_json()
