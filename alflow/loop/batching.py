@@ -107,7 +107,7 @@ def timeout_s(
         return DAY_S
     counts = compositions(one.numbers for one in structures)
     slow = float(cost.upper_core_s(counts, NEARLY_ALL).max()) / cost.cores
-    return float(np.clip(PATIENCE * slow, LEAST_S, DAY_S))
+    return float(np.clip(np.ceil(PATIENCE * slow), LEAST_S, DAY_S))
 
 
 def _seconds(

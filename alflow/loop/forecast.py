@@ -299,13 +299,17 @@ def _about_labels(one: LabelsLeft) -> str:
 
 def _about_campaign(one: CampaignLeft) -> str:
     text = (
-        f"if no criterion ends it before: {one.n_labels} more labels in {one.n_iterations} "
-        f"iterations, about {one.core_s / _HOUR_S:.2g} core-hours"
+        f"if no criterion ends it before: {one.n_labels} more labels in "
+        f"{_iterations(one.n_iterations)}, about {one.core_s / _HOUR_S:.2g} core-hours"
     )
     if one.done_by is None:
         return text
-    pace = f"at the pace of {one.measured} iterations so far"
+    pace = f"at the pace of {_iterations(one.measured)} so far"
     return f"{text}, done by {_moment(one.done_by)} {pace}"
+
+
+def _iterations(n: int) -> str:
+    return "1 iteration" if n == 1 else f"{n} iterations"
 
 
 def _moment(seconds: float) -> str:
