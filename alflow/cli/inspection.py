@@ -58,8 +58,8 @@ def list_rows(
     what: Annotated[
         str,
         typer.Argument(
-            help="iterations, generations, tasks, quarantine, attempts, structures, candidates "
-            "or failures."
+            help="iterations, generations, tasks, quarantine, attempts, structures, labels, "
+            "candidates or failures."
         ),
     ],
     db: DbArgument = None,

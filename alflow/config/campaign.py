@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from alflow.core.elements import atomic_number
@@ -59,6 +59,33 @@ class SystemSettings(Settings):
     """What makes starting structures; each entry is a builder's settings."""
 
 
+class AuditSettings(Settings):
+    """Labels that are computed again, more carefully: how much noise there is, and which are wrong.
+
+    Beside a random share these are labels that members which were not trained on them strongly
+    contradict. A label that is refuted is put aside, and the generation is trained again without.
+    """
+
+    fraction: float = Field(default=0.01, ge=0, le=1)
+    """Share of all labels, chosen at random."""
+    suspects: float = Field(default=0.02, ge=0, le=1)
+    """Share of all labels, at least two, that an iteration may doubt; each that is refuted allows
+    for four more. 0 doubts none."""
+    sigma: float = Field(default=8.0, gt=0)
+    """A label is doubted if its error on members that held it out is more than this many robust
+    standard deviations off."""
+    energy_tolerance_eV: float = Field(default=0.02, gt=0)
+    """A label is refuted if the energy of the other calculation, divided by √(number of atoms),
+    differs by more [eV]."""
+    force_tolerance_eV_per_A: float = Field(default=0.1, gt=0)
+    """It is also refuted if the root mean square difference of force components is larger [eV/Å].
+    """
+    changes: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings of the labeler for audits, for example {settings: {kpts: {density: 5}}}. By default
+    `pyscf` takes a finer grid, a tighter convergence and two starts; programs behind `ase` and
+    `command` compute the same again."""
+
+
 class LabelSettings(Settings):
     """How structures get their reference energies and forces."""
 
@@ -77,6 +104,8 @@ class LabelSettings(Settings):
     those that were measured, at least ten minutes and at most a day. Null sets no limit."""
     memory_MB: float | None = Field(default=None, gt=0)
     """Memory for one structure [MB], beyond which the same happens; null sets no limit."""
+    audit: AuditSettings | None = AuditSettings()
+    """Which labels of the primary level are computed again, more carefully; null: none."""
 
 
 class TestSettings(Settings):

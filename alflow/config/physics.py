@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from alflow.config import units
+from alflow.config.audit import audit_findings
 from alflow.config.chemistry import element_findings, known_elements, parity_findings
 from alflow.config.layout import plugin_sections, plugin_settings
 from alflow.config.levels import level_findings
@@ -51,6 +52,7 @@ def _own_checks(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _stop_rules(data)
     yield from level_findings(data)
     yield from promote_findings(data)
+    yield from audit_findings(data)
     yield from element_findings(data)
     yield from parity_findings(data)
     yield from molecule_findings(data)

@@ -31,6 +31,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("label.batch_s", "allowed", "allowed for tasks that are not published yet"),
     ("label.timeout_s", "allowed", "allowed for tasks that are not published yet"),
     ("label.memory_MB", "allowed", "allowed for tasks that are not published yet"),
+    ("label.audit", "allowed", _NEXT),
     (
         "label.levels",
         "refused",

@@ -52,6 +52,7 @@ _TRANSACTIONS = (
     "begin-generation",
     "finish-training",
     "add-predictions",
+    "reconsider-generation",
     "end-iteration",
 )
 _HALFWAY = (
@@ -60,6 +61,7 @@ _HALFWAY = (
     "record-selection",
     "begin-generation",
     "finish-training",
+    "reconsider-generation",
 )
 _FILES = (
     *("database", "weights", "blob", "spec", "claim", "item", "output", "checkpoint"),

@@ -38,6 +38,15 @@ RETRYABLE = frozenset(
 """Kinds for which another attempt with the same input can end differently."""
 
 
+AUDIT = "/audit"
+"""Ends the name of a level of theory at which labels of another one are computed again."""
+
+
+def audit_level(level: str) -> str:
+    """Name of the level of theory at which labels of another one are computed again."""
+    return level + AUDIT
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why there is no result: a value, so that the loop can count, retry or give up.

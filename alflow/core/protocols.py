@@ -18,6 +18,7 @@ import numpy as np
 from alflow.core.arrays import Buffer
 from alflow.core.batches import LabelledStructure
 from alflow.core.errors import SiteError
+from alflow.core.held_out import HeldOutErrors
 from alflow.core.labels import Failure, Label
 from alflow.core.sampling import Candidate, Gate, Selection, Trajectory
 from alflow.core.structures import Structure
@@ -147,6 +148,19 @@ class TrainingResult(Protocol):
     weights: bytes
     members: list[dict[str, Any]]
     epochs: list[dict[str, float]]
+
+
+@runtime_checkable
+class JudgesLabels(Protocol):
+    """A training result that tells how far off members were on labels that they held out.
+
+    From trainers without it the campaign learns nothing about labels that may be wrong.
+
+    Attributes:
+        held_out: Errors of members on labels that they were not trained on.
+    """
+
+    held_out: HeldOutErrors
 
 
 @runtime_checkable

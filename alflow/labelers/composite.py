@@ -9,7 +9,7 @@ from alflow.core.canonical import digest_of
 from alflow.core.findings import Finding
 from alflow.core.protocols import Labeler
 from alflow.labelers.formula import Limit, Source, part_of, total_weights
-from alflow.labelers.level import has_forces, level_identity
+from alflow.labelers.level import has_forces, level_identity, tightened
 from alflow.labelers.schemes import Scheme
 from alflow.registry import PluginSection, Settings
 
@@ -93,6 +93,12 @@ class CompositeSettings(Settings):
                 yield Finding(
                     ("scheme",), f"{name}: {found.message}", found.hint, found.code
                 )
+
+    def tightened(self) -> "CompositeSettings":
+        """The same formula of parts that are tightened."""
+        formula = self if self.scheme is None else self.scheme.resolved()
+        parts = {name: tightened(part) for name, part in self.all_parts().items()}
+        return CompositeSettings(parts=parts, limits=formula.limits, terms=formula.terms)
 
     def level_identity(self) -> dict[str, Any]:
         """The levels of the parts that count and the formula; names and order are free."""

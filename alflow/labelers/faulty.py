@@ -17,7 +17,7 @@ from pydantic import Field
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.protocols import Labeler
 from alflow.core.structures import Structure
-from alflow.labelers.level import has_forces, level_identity
+from alflow.labelers.level import has_forces, level_identity, tightened
 from alflow.registry import PluginSection, Settings
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -53,7 +53,8 @@ class FaultySettings(Settings):
     rates: Rates = Rates()
     """How often each fault happens."""
     outlier_eV_per_atom: float = Field(default=0.5, gt=0)
-    """By how much the energy of an outlier is wrong, up or down [eV/atom]."""
+    """By how much the energy of an outlier is wrong, up or down [eV/atom]: between half and one and
+    a half times as much."""
     seed: int = 0
     """Decides which structures fail each time."""
 
@@ -74,6 +75,10 @@ class FaultySettings(Settings):
             "of": level_identity(self.of),
             "outliers": [self.rates.outlier, self.outlier_eV_per_atom, self.seed],
         }
+
+    def tightened(self) -> "FaultySettings":
+        """The labeler behind it tightened, with other structures that fail each time."""
+        return self.model_copy(update={"of": tightened(self.of), "seed": self.seed + 1})
 
     def create(self) -> Labeler:
         """The labeler with these settings."""
@@ -115,7 +120,8 @@ class FaultyLabeler:
         if self._draw(structure, "missing_forces") < rates.missing_forces:
             return replace(label, forces=None)
         if self._draw(structure, "outlier") < rates.outlier:
-            wrong = self._settings.outlier_eV_per_atom * structure.n_atoms
+            size = 1 / 2 + self._draw(structure, "size")
+            wrong = size * self._settings.outlier_eV_per_atom * structure.n_atoms
             sign = 1 if self._draw(structure, "sign") < 1 / 2 else -1
             return replace(label, energy=label.energy + sign * wrong)
         return label

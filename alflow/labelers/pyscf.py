@@ -18,6 +18,14 @@ from alflow.labelers.names import canonical_basis, canonical_method, fitting_bas
 from alflow.labelers.solvent import Solvent
 from alflow.registry import Settings
 
+_SECOND_STARTS = {
+    False: None,
+    True: scf.SECOND_GUESS,
+    "always": f"{scf.SECOND_GUESS}, always",
+}
+FINEST_GRID = 9
+"""The finest grid of integration that PySCF has."""
+
 
 class PyscfSettings(Settings):
     """Hartree-Fock, density functionals, MP2, CCSD or CCSD(T) for molecules, with PySCF."""
@@ -51,7 +59,7 @@ class PyscfSettings(Settings):
     false`; without them labels have an energy alone."""
     multireference: Literal["flag", "reject"] = "flag"
     """What to do where T1 or D1 say that one determinant is a poor reference (coupled cluster)."""
-    grid_level: int = Field(default=4, ge=0, le=9)
+    grid_level: int = Field(default=4, ge=0, le=FINEST_GRID)
     """Level of the integration grid of functionals."""
     grid_response: bool = True
     """Let forces follow the motion of the grid, which makes them exact for a given grid."""
@@ -66,9 +74,9 @@ class PyscfSettings(Settings):
     stability_gap_eV: float | None = Field(default=None, ge=0)
     """Beyond this gap of the orbitals a closed shell is taken to be stable [eV]; default 4 plus 15
     times the share of exact exchange."""
-    second_start: bool = True
+    second_start: bool | Literal["always"] = True
     """Start transition metals, triplets and higher, and what needed rescue, from another guess too;
-    the lower energy counts."""
+    the lower energy counts. `always` does so for all, false for none."""
     contamination_limit: float | None = Field(default=None, ge=0)
     """Largest excess of <S²> over that of the pure state of an open shell; default 0.1, and 1.0
     with transition metals."""
@@ -210,7 +218,7 @@ class PyscfSettings(Settings):
             "open_shell": "all" if level.is_unrestricted else "auto",
             "conv_tol_hartree": level.conv_tol_hartree,
             "guess": "minao, mixed" if level.is_unrestricted else "minao",
-            "second_start": scf.SECOND_GUESS if level.second_start else None,
+            "second_start": _SECOND_STARTS[level.second_start],
         }
         if self.stability == "relabel" and not level.is_unrestricted:
             identity["closed_shells"] = {
@@ -245,6 +253,15 @@ class PyscfSettings(Settings):
         if self.stability_gap_eV is not None:
             return self.stability_gap_eV
         return stability.safe_gap_eV(self.level().method)
+
+    def tightened(self) -> "PyscfSettings":
+        """The same with less noise of its own, and always started twice."""
+        tighter: dict[str, Any] = {
+            "second_start": "always",
+            "conv_tol_hartree": self.conv_tol_hartree / 10,
+            "grid_level": min(self.grid_level + 1, FINEST_GRID),
+        }
+        return self.model_copy(update=tighter)
 
     def create(self) -> Labeler:
         """The labeler with these settings.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -44,7 +44,8 @@ class Level:
         grid_response: Whether forces include the motion of the grid.
         is_unrestricted: Whether singlets are treated as open shells too.
         conv_tol_hartree: Convergence of the energy [Hartree].
-        second_start: Whether hard cases are started twice, and the lower solution counts.
+        second_start: Whether hard cases, or `always` all, are started twice, and the lower solution
+            counts.
         solvent: What is around the molecule, or None for vacuum.
     """
 
@@ -56,7 +57,7 @@ class Level:
     grid_response: bool
     is_unrestricted: bool
     conv_tol_hartree: float
-    second_start: bool = True
+    second_start: bool | Literal["always"] = True
     solvent: Solvent | None = None
 
 
@@ -66,7 +67,7 @@ class Limits:
 
     Attributes:
         max_cycle: Cycles on one rung.
-        max_memory_MB: Hint to PySCF on memory [MB].
+        max_memory_MB: Hint to PySCF on memory [MB], beyond what the process has in use.
         is_on_gpu: Whether the usual way to converge, and forces, are computed on a GPU. What the
             usual way does not solve is left to the CPU.
     """
@@ -145,6 +146,8 @@ def molecule(structure: Structure, level: Level, limits: Limits) -> Any:
         (SYMBOLS[number], tuple(position))
         for number, position in zip(structure.numbers, structure.positions, strict=True)
     ]
+    # PySCF counts the whole process, and one that was forked has its parent's memory in use.
+    in_use_MB, _ = load("pyscf.lib").current_memory()
     return load("pyscf.gto").M(
         atom=atoms,
         basis=level.basis,
@@ -155,7 +158,7 @@ def molecule(structure: Structure, level: Level, limits: Limits) -> Any:
         unit="Angstrom",
         symmetry=False,
         verbose=0,
-        max_memory=limits.max_memory_MB,
+        max_memory=in_use_MB + limits.max_memory_MB,
         dump_input=False,
         parse_arg=False,
     )
@@ -176,7 +179,8 @@ def converge(mol: Any, level: Level, limits: Limits) -> Ascent:
             break
         ascent.rungs.append(climb(mol, level, limits, ascent))
     is_hard = (
-        mol.spin > 1
+        level.second_start == "always"
+        or mol.spin > 1
         or len(ascent.rungs) > 1
         or not TRANSITION_METALS.isdisjoint(mol.atom_charges().tolist())
     )

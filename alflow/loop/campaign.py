@@ -16,6 +16,7 @@ from alflow.config.resolution import (
     settings_from_resolved,
 )
 from alflow.core.errors import StoreError
+from alflow.core.labels import audit_level
 from alflow.core.urls import is_server, without_secrets
 from alflow.execution.files import CampaignFiles
 from alflow.labelers.level import level_identity
@@ -146,6 +147,9 @@ def _held(
             store.record_directory(directory)
         for name, level in settings.label.levels.items():
             store.register_level(name, level_identity(level))
+        primary = settings.label.primary
+        audited = {"audit_of": level_identity(settings.label.levels[primary])}
+        store.register_level(audit_level(primary), audited)
         if changes:
             store.update_config(resolved(settings))
             # What failed with the old settings is not repeated with them.

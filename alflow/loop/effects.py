@@ -12,8 +12,10 @@ from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
+from alflow.loop.auditing import Auditing
 from alflow.loop.batching import Known
 from alflow.loop.gate import Comparison, compare
+from alflow.loop.ingest import Notice
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.pretrained import starting_weights
 from alflow.loop.promoting import Promoting
@@ -47,13 +49,18 @@ class Effects:
         store: Store,
         settings: CampaignSettings,
         files: CampaignFiles,
+        notify: Callable[[Notice], None],
         labelers: Callable[[], int],
     ) -> None:
-        """Act on `store` and `files` as `settings` ask; `labelers` counts workers for labels."""
+        """Act on `store` and `files` as `settings` ask.
+
+        Tell `notify` what comes of it; `labelers` counts workers for labels.
+        """
         self._store = store
         self._settings = settings
         self._files = files
         self._labelers = labelers
+        self._auditing = Auditing(store, settings, files, notify, self._known)
         promoting = Promoting(store, settings, files, self._known)
         self._verbs: dict[ActionKind, Callable[[Action, Progress], None]] = {
             ActionKind.BEGIN_ITERATION: self._begin_iteration,
@@ -62,6 +69,7 @@ class Effects:
             ActionKind.SELECT: self._select,
             ActionKind.TRAIN: self._train,
             ActionKind.VALIDATE: self._validate,
+            ActionKind.AUDIT: self._auditing.audit,
             ActionKind.END_ITERATION: self._end_iteration,
             ActionKind.STOP: self._end_campaign,
             ActionKind.BEGIN_PROMOTION: promoting.begin,
@@ -168,11 +176,12 @@ class Effects:
         parent = None if is_new else old
         initial = self._pretrained() if parent is None else self._weights_blob(parent)
         check = [] if old is None else [self._calibration_task(old, iteration)]
+        audits = self._auditing.routine(iteration)
 
         def tasks(snapshot: Snapshot) -> list[NewTask]:
             dataset = self._files.write_blob(pack_dataset(snapshot.items))
             train = publish.train_task(self._settings, iteration, dataset, initial)
-            return [train, *check]
+            return [train, *check, *audits]
 
         self._store.begin_generation(
             iteration,

@@ -18,6 +18,7 @@ from alflow.store.costs import (
     MeasuredLabel,
     has_manager,
     label_stages,
+    level_names,
     measured_labels,
     pending,
 )
@@ -56,9 +57,9 @@ class LabelsLeft:
         iteration: Number of the iteration.
         level: Name of their level.
         n: How many.
-        core_s: What they will cost [core-seconds]; None if that is not known.
-        cores: Cores that were busy with such labels so far, on average; None if not known.
-        done_by: When they will be there at that rate [s since 1970, UTC]; None if not known.
+        core_s: What they will cost [core-seconds]; None if that is not basis.
+        cores: Cores that were busy with such labels so far, on average; None if not basis.
+        done_by: When they will be there at that rate [s since 1970, UTC]; None if not basis.
     """
 
     iteration: int
@@ -117,7 +118,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Basis:
     """What a forecast is made from.
 
     Attributes:
@@ -127,7 +128,7 @@ class Known:
         primary: Name of its primary level.
         measured: Measured labels by level, by id.
         pending: Atomic numbers of what waits for a label, by level.
-        stages: When iterations were labelled, by number.
+        stages: When iterations were labelled, by level, by number.
         per_iteration: Labels that an iteration may ask for.
         max_labels: Labels that all may ask for together; None sets no limit.
         max_iterations: Number of the last iteration.
@@ -139,7 +140,7 @@ class Known:
     primary: str
     measured: Mapping[str, Sequence[MeasuredLabel]]
     pending: Mapping[str, Sequence[UInt8[np.ndarray, " atoms"]]]
-    stages: Sequence[LabelStage]
+    stages: Mapping[str, Sequence[LabelStage]]
     per_iteration: int
     max_labels: int | None
     max_iterations: int
@@ -151,18 +152,17 @@ def forecast(store: Store, now: float | None = None) -> Forecast:
     if view == Progress.empty():
         return Forecast()
     config = store.campaign().config
-    label = config.get("label", {})
-    levels = label.get("levels", {})
     with store.read() as connection:
+        levels = level_names(connection)
         return foretell(
-            Known(
+            Basis(
                 now=time.time() if now is None else now,
                 is_run=view.state == CampaignState.RUNNING and has_manager(connection),
                 progress=view,
-                primary=str(label.get("primary", "")),
+                primary=str(config.get("label", {}).get("primary", "")),
                 measured={name: measured_labels(connection, name) for name in levels},
                 pending=pending(connection),
-                stages=label_stages(connection),
+                stages={name: label_stages(connection, name) for name in levels},
                 per_iteration=int(config.get("acquire", {}).get("per_iteration", 0)),
                 max_labels=config.get("stop", {}).get("budget", {}).get("labels"),
                 max_iterations=int(config.get("loop", {}).get("max_iterations", 0)),
@@ -170,14 +170,14 @@ def forecast(store: Store, now: float | None = None) -> Forecast:
         )
 
 
-def foretell(known: Known) -> Forecast:
+def foretell(basis: Basis) -> Forecast:
     """The forecast; pure."""
-    levels = {name: ms for name, ms in known.measured.items() if len(ms) >= ENOUGH}
-    left = tuple(_labels_left(level, known) for level in known.pending)
+    levels = {name: ms for name, ms in basis.measured.items() if len(ms) >= ENOUGH}
+    left = tuple(_labels_left(level, basis) for level in basis.pending)
     return Forecast(
         tuple(_cost(name, [one.measured for one in ms]) for name, ms in levels.items()),
         left,
-        _campaign_left(left, known),
+        _campaign_left(left, basis),
     )
 
 
@@ -193,71 +193,73 @@ def _cost(level: str, measured: Sequence[Measured]) -> LevelCost:
     return LevelCost(level, len(measured), median, upper, ratio)
 
 
-def _labels_left(level: str, known: Known) -> LabelsLeft:
-    waiting, measured = known.pending[level], known.measured.get(level, ())
-    last = known.progress.iterations[-1].number if known.progress.iterations else 0
+def _labels_left(level: str, basis: Basis) -> LabelsLeft:
+    waiting, measured = basis.pending[level], basis.measured.get(level, ())
+    last = basis.progress.iterations[-1].number if basis.progress.iterations else 0
     model = fit([one.measured for one in measured]) if len(measured) >= ENOUGH else None
     if model is None:
         return LabelsLeft(last, level, len(waiting))
     core_s = float(model.mean_core_s(compositions(waiting)).sum())
-    stage = next((one for one in known.stages if one.iteration == last), None)
-    since = None if stage is None or not known.is_run else stage.since
+    stages = basis.stages.get(level, ())
+    stage = next((one for one in stages if one.iteration == last), None)
+    since = None if stage is None or not basis.is_run else stage.since
     here = [one for one in measured if one.iteration == last]
     # Labels of an earlier manager tell nothing about the workers that there are now.
     done = [one for one in here if since is not None and one.created >= since]
-    if since is None or len(done) < ENOUGH or known.now <= since:
+    if since is None or len(done) < ENOUGH or basis.now <= since:
         return LabelsLeft(last, level, len(waiting), core_s)
     share = sum(one.measured.core_s for one in done) / sum(
         one.measured.core_s for one in here
     )
-    cores = share * _spent(here, known.progress)[last] / (known.now - since)
-    done_by = known.now + core_s / cores
+    cores = share * _spent(here, basis.progress)[last] / (basis.now - since)
+    done_by = basis.now + core_s / cores
     return LabelsLeft(last, level, len(waiting), core_s, cores, done_by)
 
 
-def _campaign_left(left: Sequence[LabelsLeft], known: Known) -> CampaignLeft | None:
+def _campaign_left(left: Sequence[LabelsLeft], basis: Basis) -> CampaignLeft | None:
     """What is left if no criterion ends the campaign, by the pace of the iterations that ended.
 
     The time for labels is their cost over the cores that were busy with them; that of the other
     stages is what it was, in the median.
     """
-    view, measured = known.progress, known.measured.get(known.primary, ())
-    paces = _paces(measured, known)
-    waiting = [one.core_s for one in left if one.core_s is not None]
-    if view.state != CampaignState.RUNNING or not paces or len(waiting) < len(left):
+    view, measured = basis.progress, basis.measured.get(basis.primary, ())
+    paces = _paces(measured, basis)
+    if view.state != CampaignState.RUNNING or not paces:
         return None
     last = view.iterations[-1]
-    is_asked = last.ended or any(one.iteration == last.number for one in known.stages)
-    n = (known.max_iterations - last.number + (not is_asked)) * known.per_iteration
-    if known.max_labels is not None:
-        n = min(n, known.max_labels - view.n_requested)
+    stages = basis.stages.get(basis.primary, ())
+    is_asked = last.ended or any(one.iteration == last.number for one in stages)
+    n = (basis.max_iterations - last.number + (not is_asked)) * basis.per_iteration
+    if basis.max_labels is not None:
+        n = min(n, basis.max_labels - view.n_requested)
     if n <= 0:
         return None
-    n_iterations = math.ceil(n / known.per_iteration)
+    n_iterations = math.ceil(n / basis.per_iteration)
     each = float(np.mean([one.measured.core_s for one in measured if one.iteration > 0]))
     before, after, cores = (float(np.median(values)) for values in zip(*paces, strict=True))
     core_s = n * each
     rest = after if is_asked and not last.ended else 0.0
-    labels_s = (core_s + sum(waiting)) / cores
-    end = known.now + labels_s + n_iterations * (before + after) + rest
-    return CampaignLeft(n, n_iterations, core_s, end if known.is_run else None, len(paces))
+    waiting = sum(one.core_s or 0.0 for one in left if one.level == basis.primary)
+    labels_s = (core_s + waiting) / cores
+    end = basis.now + labels_s + n_iterations * (before + after) + rest
+    return CampaignLeft(n, n_iterations, core_s, end if basis.is_run else None, len(paces))
 
 
 def _paces(
-    measured: Sequence[MeasuredLabel], known: Known
+    measured: Sequence[MeasuredLabel], basis: Basis
 ) -> list[tuple[float, float, float]]:
     """How fast the sampled iterations were that have ended.
 
     Of each the time before its labels, and after them [s], and the cores that were busy with them.
     """
-    spent = _spent(measured, known.progress)
+    spent = _spent(measured, basis.progress)
     return [
         (
             one.first - one.began,
             one.ended - one.last,
             spent[one.iteration] / (one.last - one.first),
         )
-        for one in known.stages
+        for one in basis.stages.get(basis.primary, ())
         if one.iteration > 0
         and one.ended is not None
         and one.last is not None

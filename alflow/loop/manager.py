@@ -96,6 +96,7 @@ class Manager:
             campaign.store,
             campaign.settings,
             campaign.files,
+            self._notify,
             lambda: executor.slots().get("label", 0),
         )
         level = campaign.settings.label.primary

@@ -2,8 +2,8 @@
 
 In generational mode an iteration walks through phases; each arrow is one transaction:
 
-    0:  build ─→ label ─→ train ─→ validate ─→ ended
-    k:  sample ─→ label ─→ train ─→ validate ─→ ended
+    0:  build ─→ label ─→ train ─→ validate ─→ audit ─→ ended
+    k:  sample ─→ label ─→ train ─→ validate ─→ audit ─→ ended
     last, at another level of theory, if the campaign asks for it:
         promote ─→ relabel ─→ transfer ─→ compare ─→ ended
 
@@ -39,6 +39,8 @@ class ActionKind(StrEnum):
     """Close a snapshot and publish training on it; check the old generation on new labels."""
     VALIDATE = "validate"
     """Publish the new generation's predictions on the test set."""
+    AUDIT = "audit"
+    """Put aside labels that were refuted, and publish those to compute again that are doubted."""
     END_ITERATION = "end-iteration"
     """Write the iteration's statistics."""
     BEGIN_PROMOTION = "begin-promotion"
@@ -54,6 +56,9 @@ class ActionKind(StrEnum):
     STOP = "stop"
     """End the campaign."""
 
+
+AUDIT, AUDITED = "audit", "audited"
+"""Phases of an iteration: labels that are doubted are computed again; no label is doubted."""
 
 BEGINNINGS = (ActionKind.BEGIN_ITERATION, ActionKind.BEGIN_PROMOTION)
 """Actions that open an iteration."""
@@ -202,6 +207,8 @@ def _after_label(
     is_seeded = last.number == 0 and progress.n_train > 0
     if last.n_labelled == 0 and not is_seeded:
         return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
+    if not progress.n_train:
+        return _failed(last, "label", "no label is left that can be trusted")
     reason = f"{last.n_labelled} new labels; {progress.n_train} structures to train on"
     scratch = why_from_scratch(progress, settings, last.number)
     if scratch and last.number > 0:
@@ -210,13 +217,13 @@ def _after_label(
 
 
 def _after_train(
-    last: IterationProgress, progress: Progress, _settings: CampaignSettings
+    last: IterationProgress, progress: Progress, settings: CampaignSettings
 ) -> Action:
     if _count(last, "train", "failed"):
         stop = _failed(last, "train", f"training of generation {last.number} failed")
         return replace(stop, reason=f"{stop.reason}; {_TRAIN_AGAIN}")
     if progress.n_test == 0:
-        return Action(ActionKind.END_ITERATION, last.number, "there is no test set")
+        return _after_validate(last, progress, settings)
     reason = f"predict {progress.n_test} test structures with generation {last.number}"
     return Action(ActionKind.VALIDATE, last.number, reason)
 
@@ -228,8 +235,26 @@ _TRAIN_AGAIN = (
 
 
 def _after_validate(
+    last: IterationProgress, progress: Progress, settings: CampaignSettings
+) -> Action:
+    if settings.label.audit is None:
+        return _after_audits(last, progress, settings)
+    reason = f"ask which labels generation {last.number} contradicts"
+    return Action(ActionKind.AUDIT, last.number, reason)
+
+
+def _after_doubts(
     last: IterationProgress, _progress: Progress, _settings: CampaignSettings
 ) -> Action:
+    reason = "labels that were doubted are computed again: compare"
+    return Action(ActionKind.AUDIT, last.number, reason)
+
+
+def _after_audits(
+    last: IterationProgress, progress: Progress, _settings: CampaignSettings
+) -> Action:
+    if progress.n_test == 0:
+        return Action(ActionKind.END_ITERATION, last.number, "there is no test set")
     is_tested = _count(last, "validate", "failed") == 0
     end = "and tested" if is_tested else "but could not be tested"
     reason = f"generation {last.number} is trained {end}"
@@ -284,6 +309,8 @@ _PHASES = {
     "label": _after_label,
     "train": _after_train,
     "validate": _after_validate,
+    AUDIT: _after_doubts,
+    AUDITED: _after_audits,
     Phase.PROMOTE: _after_pool,
     Phase.RELABEL: _after_relabel,
     Phase.TRANSFER: _after_transfer,

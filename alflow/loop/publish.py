@@ -7,8 +7,10 @@ that publishing twice is publishing once, and a task that is run again is the sa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from alflow.config.audit import audit_labeler
 from alflow.config.campaign import CampaignSettings
 from alflow.core.batches import pack_structures
+from alflow.core.labels import audit_level
 from alflow.core.sampling import Gate
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
@@ -61,7 +63,8 @@ def label_tasks(
         iteration: Number of the iteration.
         structures: What is to be labelled.
         write_blob: Puts bytes where workers find them.
-        promoted: Another level, and what the labels are for: train or test.
+        promoted: Another level, and what the labels are for: train or test of a promotion, or what
+            tells apart the audits of an iteration.
         known: What is known about the costs of such labels.
     """
     level, part = promoted or (settings.label.primary, "")
@@ -75,7 +78,7 @@ def label_tasks(
             "label",
             f"{prefix}/{number}",
             {
-                "labeler": _plain(label.levels[level]),
+                "labeler": _plain(_labeler(settings, level)),
                 "limits": {
                     "timeout_s": timeout_s(batch, label.timeout_s, known.cost),
                     "memory_MB": label.memory_MB,
@@ -88,6 +91,13 @@ def label_tasks(
         )
         for number, batch in enumerate(batches)
     ]
+
+
+def _labeler(settings: CampaignSettings, level: str) -> Settings:
+    if level == audit_level(settings.label.primary):
+        return audit_labeler(settings)
+    found: Settings = settings.label.levels[level]
+    return found
 
 
 def sample_keys(

@@ -48,6 +48,13 @@ def why_from_scratch(progress: Progress, settings: CampaignSettings, iteration: 
     if refused >= settings.loop.gate.scratch_after:
         which = "the last one was" if refused == 1 else f"the last {refused} were"
         return f"from scratch, as {which} refused"
+    parent = next((g for g in reversed(_before(progress, iteration)) if _is_ready(g)), None)
+    if parent is not None and parent.n_put_aside:
+        n = parent.n_put_aside
+        labels = (
+            f"{n} label{'s' if n > 1 else ''} that generation {parent.number} learnt from"
+        )
+        return f"from scratch, as {labels} {'were' if n > 1 else 'was'} put aside"
     every = settings.loop.scratch_every
     if iteration and every is not None and iteration % every == 0:
         return f"from scratch, as every {every} iterations"

@@ -28,6 +28,7 @@ from alflow.report.content import (
 from alflow.report.estimates import Work, survival_curve, timeline
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
+from alflow.store.audits import audits
 from alflow.store.yields import all_yields
 
 MAX_SELECTED = 12
@@ -81,6 +82,12 @@ class _Reader:
             parity=self._parity(generations),
             survival=self._survival(),
             arms=all_yields(self._connection),
+            noise=readings.noise(
+                audits(
+                    self._connection,
+                    readings.text_at(overview.config, "label", "primary"),
+                )
+            ),
             label_failures=self._label_failures(),
             attempts_failed=tuple(_failed(attempt) for attempt in failures),
             n_attempts_failed=history.n_failed_attempts(self._connection),

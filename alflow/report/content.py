@@ -157,6 +157,23 @@ class IterationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelNoise:
+    """Labels that were computed again with more care, and how far they were off.
+
+    Attributes:
+        n: Number of labels that were computed again.
+        n_refuted: Those of them that are not trusted any more; they are not in the other numbers.
+        energy: Differences of the energy [eV/atom].
+        force: Root mean square differences of force components [eV/Å], by label.
+    """
+
+    n: int = 0
+    n_refuted: int = 0
+    energy: tuple[float, ...] = ()
+    force: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LabelFailures:
     """Structures that could not be labelled, of one kind of failure.
 
@@ -260,6 +277,7 @@ class CampaignReport:
         survival: Curve of each generation that sampled, unless no time passed in any of its
             trajectories.
         arms: What each arm of a mixture did in each iteration, oldest first.
+        noise: Labels that were computed again.
         label_failures: Failed labels by kind, most frequent first.
         attempts_failed: Failed attempts, newest first; the latest few.
         n_attempts_failed: Number of all failed attempts.
@@ -279,6 +297,7 @@ class CampaignReport:
     parity: tuple[Parity, ...] = ()
     survival: tuple[SurvivalCurve, ...] = ()
     arms: tuple[ArmYield, ...] = ()
+    noise: LabelNoise = field(default_factory=LabelNoise)
     label_failures: tuple[LabelFailures, ...] = ()
     attempts_failed: tuple[FailedAttempt, ...] = ()
     n_attempts_failed: int = 0

@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from alflow.core.sampling import Gate
+from alflow.report.content import LabelNoise
 from alflow.report.estimates import calibration_factor, coverage
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
+from alflow.store.audits import Audit
 from alflow.store.predictions import (
     CandidateSpread,
     NewLabelPrediction,
@@ -137,3 +139,14 @@ def _components(rows: Sequence[PredictionOnTest]) -> Iterator[Float[np.ndarray, 
         if row.forces is not None and row.forces_predicted is not None:
             both = np.stack([row.forces.ravel(), row.forces_predicted.ravel()])
             yield both[:, np.isfinite(both).all(axis=0)]
+
+
+def noise(audits: Sequence[Audit]) -> LabelNoise:
+    """What labels that were computed again say about the noise of labels."""
+    good = [one for one in audits if one.is_trusted]
+    return LabelNoise(
+        n=len(audits),
+        n_refuted=len(audits) - len(good),
+        energy=tuple(one.energy / one.n_atoms for one in good),
+        force=tuple(one.force for one in good if np.isfinite(one.force)),
+    )

@@ -225,8 +225,10 @@ def _calibration(report: CampaignReport) -> Section:
 
 def _accuracy(report: CampaignReport) -> Section:
     section = Section("accuracy", "Accuracy on the test set")
+    noise = _noise(report)
     if not report.parity:
-        return replace(section, empty="There are no predictions on the test set yet.")
+        empty = "There are no predictions on the test set yet."
+        return replace(section, panels=noise, empty="" if noise else empty)
     rows = report.in_use
     captions = {
         "force": "Cartesian components; of very many an even selection is drawn.",
@@ -242,7 +244,22 @@ def _accuracy(report: CampaignReport) -> Section:
         )
         for quantity, caption in captions.items()
     ]
-    return replace(section, panels=tuple(panels))
+    return replace(section, panels=(*panels, *noise))
+
+
+def _noise(report: CampaignReport) -> tuple[Panel, ...]:
+    found = report.noise
+    if not found.n:
+        return ()
+    last = report.in_use[-1] if report.in_use else None
+    caption = (
+        "A random share of the labels, and those that the model contradicts, are computed again "
+        "with more care. No model can be tested to be better than its labels. "
+        f"{wording.refuted(found)}"
+    )
+    return (
+        Panel(wording.noise_title(found), caption=caption, table=tables.noise(found, last)),
+    )
 
 
 def _sampling(report: CampaignReport) -> Section:

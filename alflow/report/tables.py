@@ -12,7 +12,7 @@ from jaxtyping import Float
 from alflow.core.metrics import mae, rmse
 from alflow.core.sampling import StopReason
 from alflow.loop.forecast import LevelCost
-from alflow.report.content import CampaignReport, GenerationRow, IterationRow
+from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
 from alflow.report.estimates import fraction_at
 from alflow.report.figures import bin_edges, spread_values
 from alflow.report.quantities import NONE, THIN_SPACE, grouped, milli, percent, significant
@@ -215,6 +215,35 @@ def parity(pair: Sequence[Parity], quantity: str) -> Table:
 def _measures(error: Float[np.ndarray, " n"]) -> tuple[str, str, str]:
     largest = float(np.abs(error).max()) if len(error) else None
     return milli(rmse(error)), milli(mae(error)), milli(largest)
+
+
+def noise(found: LabelNoise, last: GenerationRow | None) -> Table:
+    """How far labels that were computed again are off, beside the errors of the model."""
+    columns = ("quantity", "labels", "label noise, RMS", "largest", "test error, RMSE")
+    model = {
+        "energy": None if last is None else last.energy_rmse,
+        "force": None if last is None else last.force_rmse,
+    }
+    rows = [
+        (
+            f"{name}, {unit}",
+            grouped(len(values)),
+            _fine(rmse(np.array(values))),
+            _fine(float(np.abs(values).max())),
+            milli(model[name]),
+        )
+        for name, unit, values in (
+            ("energy", "meV/atom", found.energy),
+            ("force", "meV/Å", found.force),
+        )
+        if values
+    ]
+    return _table("noise", columns, rows)
+
+
+def _fine(value: float) -> str:
+    """In thousandths, with two digits however small it is."""
+    return significant(1000 * value, 2)
 
 
 def survival(curves: Sequence[SurvivalCurve]) -> Table:

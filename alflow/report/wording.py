@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alflow.report.content import CampaignReport, GenerationRow, IterationRow, Standing
+import numpy as np
+
+from alflow.core.metrics import rmse
+from alflow.report.content import (
+    CampaignReport,
+    GenerationRow,
+    IterationRow,
+    LabelNoise,
+    Standing,
+)
 from alflow.report.estimates import rank_correlation
 from alflow.report.quantities import count, duration, grouped, milli, percent, significant
 from alflow.report.quantities import simulated as time_of
@@ -34,6 +43,8 @@ PHASES = {
     "relabel": "labelling at a better level",
     "transfer": "training at a better level",
     "compare": "testing at a better level",
+    "audit": "computing labels again that are doubted",
+    "audited": "through with its labels",
 }
 """What the loop does in a phase."""
 
@@ -253,6 +264,27 @@ def parity_title(quantity: str, rows: Sequence[GenerationRow]) -> str:
     noun = "Force" if quantity == "force" else "Energy"
     ends = rows if len(rows) == 1 else (rows[0], rows[-1])
     return f"{noun} error on the test set: " + ", ".join(error(row) for row in ends)
+
+
+def noise_title(noise: LabelNoise) -> str:
+    """How far labels are off that were computed again."""
+    n = count(noise.n, "label")
+    if noise.n == noise.n_refuted:
+        return f"{n} computed again: none held"
+    energy = f"{significant(1000 * rmse(np.array(noise.energy)), 2)} meV/atom"
+    if not noise.force:
+        return f"{n} computed again: energies differ by {energy}"
+    force = f"{significant(1000 * rmse(np.array(noise.force)), 2)} meV/Å"
+    return f"{n} computed again: energies differ by {energy}, forces by {force}"
+
+
+def refuted(noise: LabelNoise) -> str:
+    """How many labels were found to be wrong."""
+    if not noise.n_refuted:
+        return "All of them held."
+    n = noise.n_refuted
+    which = "One of them was" if n == 1 else f"{grouped(n)} of them were"
+    return f"{which} wrong and put aside: alflow ls labels --state suspect."
 
 
 def survival_title(curves: Sequence[SurvivalCurve]) -> str:

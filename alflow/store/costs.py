@@ -70,6 +70,12 @@ def measured_labels(connection: Connection, level: str) -> list[MeasuredLabel]:
     return found[::-1]
 
 
+def level_names(connection: Connection) -> list[str]:
+    """Names of all levels of theory, in the order in which they came."""
+    query = select(level_of_theory.c.name).order_by(level_of_theory.c.id)
+    return [*connection.scalars(query)]
+
+
 def measured(connection: Connection, level: str) -> list[Measured]:
     """Times of the latest labels of a level, by id."""
     return [one.measured for one in measured_labels(connection, level)]
@@ -111,8 +117,8 @@ class LabelStage:
     since: float | None
 
 
-def label_stages(connection: Connection) -> list[LabelStage]:
-    """When the iterations were labelled, those that were, by number."""
+def label_stages(connection: Connection, level: str) -> list[LabelStage]:
+    """When the iterations were labelled at a level, those that were, by number."""
     newest = select(func.max(manager_lease.c.epoch)).scalar_subquery()
     handed_out = func.min(attempt.c.started).filter(attempt.c.epoch == newest)
     query = (
@@ -126,7 +132,8 @@ def label_stages(connection: Connection) -> list[LabelStage]:
         )
         .join(task, task.c.iteration_id == iteration.c.id)
         .join(attempt, attempt.c.task_id == task.c.id)
-        .where(task.c.kind == LABEL)
+        .join(level_of_theory, level_of_theory.c.id == task.c.lot_id)
+        .where(task.c.kind == LABEL, level_of_theory.c.name == level)
         .group_by(iteration.c.id, iteration.c.number)
         .order_by(iteration.c.number)
     )

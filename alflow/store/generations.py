@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from alflow.core.canonical import digest_of
 from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
 from alflow.core.tasks import AttemptRef, Outcome, TaskState
-from alflow.store import counting, snapshots, work
+from alflow.store import counting, publishing, snapshots, work
 from alflow.store.codec import array_bytes, finite_or_none, json_text
 from alflow.store.database import insert_new, next_id
 from alflow.store.publishing import level_id, publish
@@ -19,6 +19,7 @@ from alflow.store.rows import (
     GateVerdict,
     NewTask,
     PredictionRow,
+    Quality,
     Severity,
     Snapshot,
     Split,
@@ -42,6 +43,9 @@ from alflow.store.transaction import Transaction
 
 TRAIN = "train"
 """The kind of task that makes a generation."""
+
+VALIDATE = "validate"
+"""The kind of task that lets a generation predict."""
 
 TasksOfSnapshot = Sequence[NewTask] | Callable[[Snapshot], Sequence[NewTask]]
 """Tasks of a new generation, or what makes them when the snapshot is closed."""
@@ -151,15 +155,7 @@ def withdraw(tx: Transaction, task_id: int) -> int:
         .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
         .where(task.c.id == task_id)
     ).one()
-    tx.connection.execute(
-        task.update().where(task.c.id == task_id),
-        {
-            "state": TaskState.CANCELLED,
-            "key": f"{row.key}/withdrawn-{task_id}",
-            "ensemble_id": None,
-        },
-    )
-    counting.move_task(tx, task_id, TaskState.FAILED, TaskState.CANCELLED)
+    _cancel(tx, task_id, row.key, TaskState.FAILED)
     tx.connection.execute(ensemble.delete().where(ensemble.c.id == row.id))
     snapshots.reopen(tx, row.snapshot_id, row.seq)
     before = {TRAIN: "label", "transfer": "relabel"}
@@ -172,6 +168,91 @@ def withdraw(tx: Transaction, task_id: int) -> int:
     tx.event("generation-withdrawn", f"g{row.generation}", {"task": task_id})
     generation: int = row.generation
     return generation
+
+
+def reconsider(tx: Transaction, number: int) -> str:
+    """Take back what the newest generation has from labels that are not trusted any more.
+
+    Was it trained on any, it is withdrawn with its weights and all that it predicted; was it only
+    tested on some, its test is. The tasks stay, cancelled and under other keys.
+
+    Args:
+        tx: The transaction.
+        number: Number of the generation, whose iteration has no open tasks.
+
+    Returns:
+        The phase that its iteration is back in; empty if nothing had to be taken back.
+    """
+    n_trained = snapshots.put_aside(tx.connection)[number]
+    ensemble_id = ensemble_of(tx.connection, number)
+    untrusted = select(label.c.id).where(label.c.quality != Quality.OK)
+    n_tested = tx.connection.scalar(
+        select(func.count())
+        .select_from(prediction)
+        .where(
+            prediction.c.ensemble_id == ensemble_id, prediction.c.label_id.in_(untrusted)
+        )
+    )
+    if not n_trained and not n_tested:
+        return ""
+    row = tx.connection.execute(
+        select(ensemble.c.iteration, ensemble.c.snapshot_id, snapshot.c.seq)
+        .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
+        .where(ensemble.c.id == ensemble_id)
+    ).one()
+    kinds = (TRAIN, VALIDATE) if n_trained else (VALIDATE,)
+    done = (
+        select(task.c.id, task.c.key)
+        .where(
+            task.c.iteration_id == tx.iteration_id(row.iteration),
+            task.c.kind.in_(kinds),
+            task.c.state == TaskState.DONE,
+        )
+        .order_by(task.c.id)
+    )
+    for one in tx.connection.execute(done).all():
+        if n_trained or one.key.endswith(f"/{Split.TEST}"):
+            _cancel(tx, one.id, one.key, TaskState.DONE)
+    failpoint("store.reconsider-generation.inside")
+    _forget(tx, ensemble_id, with_weights=bool(n_trained))
+    if n_trained:
+        snapshots.reopen(tx, row.snapshot_id, row.seq)
+    phase = publishing.LABEL if n_trained else TRAIN
+    tx.set_phase(row.iteration, phase)
+    data = {"trained_on": n_trained, "tested_on": n_tested}
+    tx.event("generation-withdrawn", f"g{number}", data, Severity.WARNING)
+    return phase
+
+
+def _cancel(tx: Transaction, task_id: int, key: str, before: TaskState) -> None:
+    """A task whose result does not count any more; its key is free for another one."""
+    tx.connection.execute(
+        task.update().where(task.c.id == task_id),
+        {
+            "state": TaskState.CANCELLED,
+            "key": f"{key}/withdrawn-{task_id}",
+            "ensemble_id": None,
+        },
+    )
+    counting.move_task(tx, task_id, before, TaskState.CANCELLED)
+
+
+def _forget(tx: Transaction, ensemble_id: int, *, with_weights: bool) -> None:
+    """Delete what an ensemble predicted, or all there is of it."""
+    tests = ensemble_metric.c.split == Split.TEST
+    for table in (prediction, ensemble_metric):
+        condition = table.c.ensemble_id == ensemble_id
+        is_all = with_weights or table is prediction
+        tx.connection.execute(
+            table.delete().where(condition if is_all else condition & tests)
+        )
+    if not with_weights:
+        return
+    members = select(model.c.id).where(model.c.ensemble_id == ensemble_id)
+    tx.connection.execute(metric.delete().where(metric.c.model_id.in_(members)))
+    for table in (metric_epoch, model):
+        tx.connection.execute(table.delete().where(table.c.ensemble_id == ensemble_id))
+    tx.connection.execute(ensemble.delete().where(ensemble.c.id == ensemble_id))
 
 
 def finish_training(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
+from alflow.core.labels import AUDIT
 from alflow.core.sampling import Decision
 from alflow.store.codec import from_json_text
 from alflow.store.rows import AttemptState, ItemState
@@ -186,15 +187,21 @@ def paths(connection: Connection) -> list[Path]:
 
 
 def label_counts(connection: Connection) -> list[LabelCount]:
-    """Requested labels by iteration, split and state; imported ones are of iteration 0."""
+    """Requested labels by iteration, split and state, without audits.
+
+    Imported ones are of iteration 0.
+    """
     number = func.coalesce(iteration.c.number, 0)
     columns = (number, label_count.c.split, label_count.c.state)
     total = func.sum(label_count.c.n)
     query = (
         select(*columns, total)
         .select_from(
-            label_count.outerjoin(iteration, iteration.c.id == label_count.c.iteration_id)
+            label_count.join(
+                level_of_theory, level_of_theory.c.id == label_count.c.lot_id
+            ).outerjoin(iteration, iteration.c.id == label_count.c.iteration_id)
         )
+        .where(~level_of_theory.c.name.endswith(AUDIT))
         .group_by(*columns)
         .having(total > 0)
         .order_by(*columns)

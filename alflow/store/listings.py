@@ -25,6 +25,7 @@ from alflow.store.schema import (
     ensemble,
     ensemble_metric,
     iteration,
+    label,
     label_item,
     level_of_theory,
     snapshot,
@@ -183,6 +184,34 @@ def _structures() -> Select[Any]:
     )
 
 
+def _labels() -> Select[Any]:
+    """Labels that are there, those that are put aside included."""
+    return (
+        select(
+            label.c.id,
+            label.c.structure_id.label("structure"),
+            structure.c.formula,
+            label.c.n_atoms,
+            level_of_theory.c.name.label("level"),
+            campaign_structure.c.split,
+            label.c.quality,
+            label.c.energy,
+            label.c.fmax,
+            label.c.superseded_by,
+            label.c.program_version.label("program"),
+            label_item.c.task_id.label("task"),
+            iteration.c.number.label("iteration"),
+        )
+        .join(structure, structure.c.id == label.c.structure_id)
+        .join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
+        .join(label_item, label_item.c.id == label.c.id)
+        .outerjoin(campaign_structure, campaign_structure.c.structure_id == structure.c.id)
+        .outerjoin(task, task.c.id == label_item.c.task_id)
+        .outerjoin(iteration, iteration.c.id == task.c.iteration_id)
+        .order_by(label.c.id)
+    )
+
+
 def _failures() -> Select[Any]:
     """Labels that failed."""
     return (
@@ -271,6 +300,14 @@ LISTINGS: Mapping[str, tuple[Callable[[], Select[Any]], Mapping[str, Any]]] = {
     "structures": (
         _structures,
         {"iteration": campaign_structure.c.added_iter, "state": label_item.c.state},
+    ),
+    "labels": (
+        _labels,
+        {
+            "iteration": iteration.c.number,
+            "kind": level_of_theory.c.name,
+            "state": label.c.quality,
+        },
     ),
     "failures": (
         _failures,

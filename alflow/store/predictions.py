@@ -199,7 +199,6 @@ def errors_by_label(connection: Connection, generation: int) -> dict[int, ErrorO
     ).where(
         ensemble.c.generation == generation,
         label.c.lot_id == ensemble.c.lot_id,
-        label.c.quality == Quality.OK,
         label.c.superseded_by.is_(None),
     )
     return {
@@ -249,7 +248,11 @@ def _test_labels(*columns: Any) -> Select[Any]:
                 campaign_structure.c.structure_id == label.c.structure_id,
             )
         )
-        .where(campaign_structure.c.split == Split.TEST, ensemble.c.role == "committee")
+        .where(
+            campaign_structure.c.split == Split.TEST,
+            ensemble.c.role == "committee",
+            label.c.quality == Quality.OK,
+        )
     )
 
 
@@ -280,6 +283,7 @@ def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
             candidate.c.reason,
         )
         .select_from(joined)
+        .where(label.c.quality == Quality.OK)
         .order_by(iteration.c.number, label.c.id)
     )
     return [_new_label(row) for row in connection.execute(query)]

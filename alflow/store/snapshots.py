@@ -1,5 +1,6 @@
 """Snapshots: which labels a generation was trained on, for good."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Select, and_, func, insert, literal, select
@@ -13,6 +14,7 @@ from alflow.store.publishing import level_id, structure_ids
 from alflow.store.rows import Quality, Snapshot, Split
 from alflow.store.schema import (
     campaign_structure,
+    ensemble,
     label,
     snapshot,
     snapshot_interval,
@@ -157,6 +159,28 @@ def members_at(
         )
     )
     return [(row.hash, row.content_sha, row.role) for row in connection.execute(query)]
+
+
+def put_aside(connection: Connection) -> Counter[int]:
+    """Number of labels in snapshots that are not trusted any more, by generation."""
+    interval, is_trained = snapshot_interval.c, snapshot_interval.c.role.in_(_TRAINED_ON)
+    untrusted = select(label.c.id).where(label.c.quality != Quality.OK)
+    query = (
+        select(ensemble.c.generation, func.count().label("n"))
+        .select_from(ensemble)
+        .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
+        .join(
+            snapshot_interval,
+            and_(
+                interval.campaign_id == snapshot.c.campaign_id,
+                interval.from_seq <= snapshot.c.seq,
+                interval.to_seq.is_(None) | (interval.to_seq > snapshot.c.seq),
+            ),
+        )
+        .where(is_trained, interval.label_id.in_(untrusted))
+        .group_by(ensemble.c.generation)
+    )
+    return Counter({row.generation: row.n for row in connection.execute(query)})
 
 
 def digest(members: Iterable[tuple[str, str, str]]) -> str:

@@ -175,6 +175,16 @@ class Store(Session):
         with self._write("release-task") as tx:
             return faults.release(tx, task_id)
 
+    def reconsider_generation(self, number: int) -> str:
+        """Take back what the newest generation has from labels that are not trusted any more.
+
+        Returns:
+            The phase that its iteration is back in: `label` if it is trained again, `train` if it
+            is only tested again; empty if nothing had to be taken back.
+        """
+        with self._write("reconsider-generation") as tx:
+            return generations.reconsider(tx, number)
+
     def withdraw_failed_trainings(self) -> list[int]:
         """Plan generations anew whose training failed; their numbers."""
         with self.read() as connection:

@@ -7,17 +7,20 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from alflow.store import campaigns, lease
+from alflow.core.labels import AUDIT
+from alflow.store import campaigns, lease, snapshots
 from alflow.store.codec import AnyRow, from_json_text, nan_if_none
 from alflow.store.faults import Troubles, troubles
-from alflow.store.rows import CampaignState, EnsembleState, ItemState, Split
+from alflow.store.rows import CampaignState, EnsembleState, ItemState, Quality, Split
 from alflow.store.schema import (
     campaign,
+    campaign_structure,
     ensemble,
     ensemble_metric,
     event,
     iteration,
     iteration_stat,
+    label,
     label_count,
     level_of_theory,
     manager_lease,
@@ -80,6 +83,7 @@ class GenerationProgress:
         state: planned, training, ready, rejected or retired.
         relation: What it has from its parent: fresh, warm_start, transfer, ...
         n_train: Labels in its snapshot to train on.
+        n_put_aside: Those of them that are not trusted any more.
         metrics: Its numbers by `SPLIT.NAME`, NaN where not finite; SPLIT is test or new.
         has_test_predictions: Whether it has been asked about test structures.
         has_new_predictions: Whether it has been asked about other labelled structures.
@@ -89,6 +93,7 @@ class GenerationProgress:
     state: str
     relation: str = ""
     n_train: int = 0
+    n_put_aside: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     has_test_predictions: bool = False
     has_new_predictions: bool = False
@@ -104,8 +109,8 @@ class Progress:
         iterations: By number.
         generations: By number.
         labels: Number of requested labels by state: pending, ok, failed.
-        n_train: Structures to train on, with a label of the primary level.
-        n_test: Structures of the test set, with a label of the primary level.
+        n_train: Structures to train on, with a trusted label of the primary level.
+        n_test: Structures of the test set, with such a label.
         n_requested: Labels of that level asked for outside of the test set: what a budget counts.
     """
 
@@ -194,6 +199,7 @@ def progress(store: Store) -> Progress:
         row = campaigns.load(connection)
         primary = dict(row.config.get("label") or {}).get("primary")
         labels = _label_counts(connection, primary)
+        put_aside = _put_aside(connection, primary)
         learnt = [count for count in labels if count[-1]]
         asked = [count for count in learnt if count[0] is not None]
         return Progress(
@@ -202,8 +208,10 @@ def progress(store: Store) -> Progress:
             iterations=_iterations(connection, labels),
             generations=_generations(connection),
             labels={str(state): _total(labels, state=state) for state in ItemState},
-            n_train=_total(learnt, split=Split.TRAIN, state=ItemState.OK),
-            n_test=_total(learnt, split=Split.TEST, state=ItemState.OK),
+            n_train=_total(learnt, split=Split.TRAIN, state=ItemState.OK)
+            - put_aside[Split.TRAIN],
+            n_test=_total(learnt, split=Split.TEST, state=ItemState.OK)
+            - put_aside[Split.TEST],
             n_requested=_total(asked) - _total(asked, split=Split.TEST),
         )
 
@@ -245,7 +253,7 @@ LabelCount = tuple[int | None, str, str, int, bool]
 
 
 def _label_counts(connection: Connection, primary: str | None) -> list[LabelCount]:
-    """Labels that were asked for, and imported ones of the primary level."""
+    """Labels that were asked for, and imported ones of the primary level; no audits."""
     query = (
         select(
             iteration.c.number,
@@ -256,7 +264,10 @@ def _label_counts(connection: Connection, primary: str | None) -> list[LabelCoun
         )
         .join(level_of_theory, level_of_theory.c.id == label_count.c.lot_id)
         .outerjoin(iteration, iteration.c.id == label_count.c.iteration_id)
-        .where(iteration.c.id.is_not(None) | (level_of_theory.c.name == primary))
+        .where(
+            iteration.c.id.is_not(None) | (level_of_theory.c.name == primary),
+            ~level_of_theory.c.name.endswith(AUDIT),
+        )
         .group_by(
             iteration.c.number,
             label_count.c.split,
@@ -268,6 +279,21 @@ def _label_counts(connection: Connection, primary: str | None) -> list[LabelCoun
         (number, split, state, int(n), primary in (None, level))
         for number, split, state, n, level in connection.execute(query)
     ]
+
+
+def _put_aside(connection: Connection, primary: str | None) -> Counter[str]:
+    """Number of current labels of the primary level that are not trusted, by split."""
+    place = campaign_structure
+    query = (
+        select(place.c.split, func.count().label("n"))
+        .join(label, label.c.structure_id == place.c.structure_id)
+        .join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
+        .where(label.c.quality != Quality.OK, label.c.superseded_by.is_(None))
+        .group_by(place.c.split)
+    )
+    if primary is not None:
+        query = query.where(level_of_theory.c.name == primary)
+    return Counter({row.split: row.n for row in connection.execute(query)})
 
 
 def _total(
@@ -359,6 +385,7 @@ def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
         .join(snapshot, snapshot.c.id == ensemble.c.snapshot_id)
         .order_by(ensemble.c.generation)
     )
+    put_aside = snapshots.put_aside(connection)
     asked = {
         number: {name.partition(".")[0] for name in named}
         for number, named in metrics.items()
@@ -369,6 +396,7 @@ def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
             state=row.state,
             relation=row.relation,
             n_train=row.n_train,
+            n_put_aside=put_aside[row.generation],
             metrics=metrics[row.id],
             has_test_predictions="test" in asked.get(row.id, ()),
             has_new_predictions="new" in asked.get(row.id, ()),

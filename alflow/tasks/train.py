@@ -2,16 +2,17 @@
 
 Settings: `train` (trainer settings), `model` (model family settings).
 Inputs: `dataset` (labelled structures), optionally `initial` (weights of the parent).
-Output file: `weights`. Values: `members`, `epochs`.
+Output files: `weights`; `held_out`, how far members are off on labels that they were not trained on
+(arrays of `alflow.core.held_out.HeldOutErrors`), if the trainer tells. Values: `members`, `epochs`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from alflow import registry
-from alflow.core.batches import unpack_dataset
+from alflow.core.batches import unpack_dataset, write_arrays
 from alflow.core.labels import Failure
-from alflow.core.protocols import TaskContext, Trainer
+from alflow.core.protocols import JudgesLabels, TaskContext, Trainer
 from alflow.core.tasks import TaskSpec
 
 
@@ -27,4 +28,6 @@ def run(spec: TaskSpec, context: TaskContext) -> Mapping[str, Any] | Failure:
     if isinstance(result, Failure):
         return result
     context.output("weights", result.weights)
+    if isinstance(result, JudgesLabels):
+        context.output("held_out", write_arrays(result.held_out.arrays()))
     return {"members": result.members, "epochs": result.epochs}

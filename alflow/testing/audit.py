@@ -176,7 +176,8 @@ def _double_rows(store: Store) -> Iterator[str]:
     kinds = ", ".join(f"'{kind}'" for kind in _ONCE)
     queries["event (kind, subject)"] = (
         f"SELECT kind, subject FROM event WHERE kind IN ({kinds}) "  # noqa: S608
-        "GROUP BY kind, subject HAVING count(*) > 1"
+        "GROUP BY kind, subject HAVING count(*) > 1 + (SELECT count(*) FROM event AS back "
+        "WHERE back.kind = 'generation-withdrawn' AND back.subject = event.subject)"
     )
     with store.read() as connection:
         for what, query in queries.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from alflow.core.seeds import generator
@@ -55,6 +55,25 @@ class Score:
     force_rmse: float
     loss: float
     stress_rmse: float = np.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What members get wrong when all is over.
+
+    Attributes:
+        trained: Errors of each member on what it trained on.
+        held: Errors of each member on what it held out.
+        energy: Error of the energy per atom [eV] by structure, the mean over the members that held
+            it out; NaN where none did, (structures,).
+        force: Root mean square error of its force components [eV/Å] over these members; NaN
+            likewise, and without forces, (structures,).
+    """
+
+    trained: list[Score]
+    held: list[Score]
+    energy: Float[np.ndarray, " structures"]
+    force: Float[np.ndarray, " structures"]
 
 
 class EpochLoop:
@@ -144,7 +163,7 @@ class EpochLoop:
         self.states.restore(tensors)
         self.history = list(history)
 
-    def scores(self) -> tuple[list[Score], list[Score]]:
+    def evaluate(self) -> Evaluation:
         """Errors of each member on what it trained on, and on what it held out."""
         parts = []
         for start in range(0, len(self._data), EVALUATION_BATCH):
@@ -156,13 +175,13 @@ class EpochLoop:
                 )
         idx = torch.cat([part for part, _ in parts])
         errors = Errors.joined([errors for _, errors in parts])
-        trained, held = [], []
+        found = Evaluation([], [], *_on_held_out(errors, ~self._may_train[:, idx], idx))
         for member in range(len(self._may_train)):
             mask = self._may_train[member, idx]
             one = errors.of_member(member)
-            trained.append(self._score(one, mask, self._weights[idx]))
-            held.append(self._score(one, ~mask, self._weights[idx]))
-        return trained, held
+            found.trained.append(self._score(one, mask, self._weights[idx]))
+            found.held.append(self._score(one, ~mask, self._weights[idx]))
+        return found
 
     def epoch(self, plan: Plan, epoch: int) -> None:
         """One pass over the data: steps, hold-out errors, rollbacks, learning rates, history.
@@ -312,3 +331,19 @@ def _frame_weights(data: TrainingSet, scale: float | None) -> Float[Tensor, " st
 def _rms(values: list[float]) -> float:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.sqrt(np.mean(np.square(finite)))) if finite else float("nan")
+
+
+def _on_held_out(
+    errors: Errors,
+    is_held: Bool[Tensor, "members structures"],
+    idx: Int[Tensor, " structures"],
+) -> tuple[Float[np.ndarray, " structures"], Float[np.ndarray, " structures"]]:
+    """`energy` and `force` of an `Evaluation`, from errors on structures in the order of `idx`."""
+    held = is_held.to(torch.float64)
+    n_members = held.sum(0)
+    n_members[n_members == 0] = torch.nan
+    energy = (errors.energy.to(torch.float64) * held).sum(0) / n_members
+    square = (errors.force_square.to(torch.float64) * held).sum(0) / n_members
+    force = torch.where(errors.n_force > 0, square.sqrt(), torch.nan)
+    order = torch.argsort(idx)
+    return energy[order].numpy(), force[order].numpy()

@@ -14,6 +14,7 @@ from torch import Tensor
 from alflow.core.batches import pack_dataset
 from alflow.core.canonical import digest_of, sha256_hex
 from alflow.core.datasets import Dataset, LabelledStructure
+from alflow.core.held_out import HeldOutErrors
 from alflow.core.labels import Failure, FailureKind
 from alflow.core.protocols import TrainingContext
 from alflow.models.ani.ensemble import AniEnsemble
@@ -23,7 +24,7 @@ from alflow.models.self_energies import fit_self_energies
 from alflow.training.checkpoint import Keeper
 from alflow.training.checks import check_data, check_parent, members_of, unused_stresses
 from alflow.training.dataset import TrainingSet
-from alflow.training.epochs import EpochLoop, Plan, Score
+from alflow.training.epochs import EpochLoop, Evaluation, Plan
 from alflow.training.levels import level_gap
 from alflow.training.members import MAX_ROLLBACKS
 from alflow.training.optimiser import FlatNetworks
@@ -54,11 +55,13 @@ class FitResult:
             What was not compared is left out.
         epochs: For each epoch: epoch, train_loss, learning_rate, active_members, rollbacks and
             hold-out RMSE [meV/atom, meV/Å]; `round`, if members begin anew in it.
+        held_out: Errors of members on labels that they were not trained on.
     """
 
     weights: bytes
     members: list[dict[str, Any]]
     epochs: list[dict[str, float]]
+    held_out: HeldOutErrors
 
 
 class StackedTrainer:
@@ -149,16 +152,17 @@ class StackedTrainer:
         if len(members) < least:
             return _diverged(standing, self._model.members, least)
         networks = rounds.networks(members, standing)
-        scores = EpochLoop(
+        errors = EpochLoop(
             self._settings, training_set, networks, held_out[members]
-        ).scores()
+        ).evaluate()
         metadata = {"trainer": "stacked", "training_digest": data_digest}
         if len(members) < self._model.members:
             metadata["members"] = json.dumps(members)
         return FitResult(
             _replaced(ensemble, networks).to_bytes(metadata),
-            _members(standing, held_out, seed, scores),
+            _members(standing, held_out, seed, errors),
             standing.history,
+            HeldOutErrors(data.label_id, errors.energy, errors.force),
         )
 
     def _starting_point(
@@ -268,10 +272,11 @@ def _members(
     standing: Standing,
     held_out: Bool[np.ndarray, "members structures"],
     seed: int,
-    scores: tuple[list[Score], list[Score]],
+    errors: Evaluation,
 ) -> list[dict[str, Any]]:
     members = []
-    for m, trained, held in zip(sorted(standing.records), *scores, strict=True):
+    scores = zip(sorted(standing.records), errors.trained, errors.held, strict=True)
+    for m, trained, held in scores:
         metrics = {
             "train_energy_rmse_eV_per_atom": trained.energy_rmse,
             "train_force_rmse_eV_per_A": trained.force_rmse,

@@ -219,3 +219,32 @@ def test_electrons_and_multiplicity(problems_of, text, expected):
     found = problems_of(("count: 3", text))
     assert [p.path for p in found] == ["system.builders[0].multiplicity"] * bool(expected)
     assert all(expected in p.message for p in found)
+
+
+@pytest.mark.parametrize(
+    ("audit", "path", "message"),
+    [
+        ("{changes: {bassis: huge}}", "label.audit.changes.bassis", "bassis"),
+        ("{changes: {basis: [1]}}", "label.audit.changes.basis", "must be text"),
+        ("{changes: {kind: third}}", "label.audit.changes.kind", "labeler of the level"),
+        ("{fraction: 2}", "label.audit.fraction", "1"),
+    ],
+)
+def test_audits_are_computed_with_settings_that_the_labeler_knows(
+    problems_of, audit, path, message
+):
+    (problem,) = problems_of(("  primary: dft\n", f"  primary: dft\n  audit: {audit}\n"))
+    assert problem.path == path
+    assert message in problem.message
+
+
+def test_audits_may_change_any_setting_and_may_be_left_out(problems_of):
+    for audit in ("{changes: {basis: huge}}", "null", "{suspects: 0}"):
+        changed = ("  primary: dft\n", f"  primary: dft\n  audit: {audit}\n")
+        assert problems_of(changed) == []
+
+
+def test_a_level_must_not_be_taken_for_an_audit(problems_of):
+    (problem,) = problems_of(("    dft: {", "    dft/audit: {kind: third}\n    dft: {"))
+    assert problem.path == "label.levels.dft/audit"
+    assert "audits" in problem.message

@@ -59,7 +59,8 @@ def test_what_runs_outlives_a_killed_manager_and_nothing_else_does(
     files, publish, until, monkeypatch, way
 ):
     monkeypatch.setenv("ALFLOW_TEST_MARK", str(files.root))
-    attempts = [publish("sleep", {"seconds": 6}) for _ in range(6)]
+    # Long enough that both workers have one, even if the second one is slow to come up.
+    attempts = [publish("sleep", {"seconds": 12}) for _ in range(6)]
     manager = subprocess.Popen(
         [sys.executable, "-c", MANAGER, str(files.root)], start_new_session=True
     )
@@ -67,7 +68,8 @@ def test_what_runs_outlives_a_killed_manager_and_nothing_else_does(
 
     def running():
         found = [attempt for attempt in attempts if files.read_progress(attempt)]
-        return found if len(found) == 2 else None
+        are_busy = not any(map(files.has_result, found))
+        return found if len(found) == 2 and are_busy else None
 
     started = until(running, 60)
     assert len(processes_of(files)) > 6

@@ -2,8 +2,14 @@
 
 from typing import Literal
 
+import pytest
+from pydantic import ValidationError
+
 from alflow.labelers.analytic import AnalyticSettings
-from alflow.labelers.level import level_digest, level_identity
+from alflow.labelers.ase import AseSettings
+from alflow.labelers.composite import CompositeSettings
+from alflow.labelers.faulty import FaultySettings
+from alflow.labelers.level import level_digest, level_identity, tightened
 from alflow.labelers.pyscf import PyscfSettings
 from alflow.models.gupta_parameters import CLERI_ROSATO
 from alflow.registry import Settings
@@ -75,3 +81,37 @@ def test_settings_survive_json():
     settings = pyscf(method="B3LYP", unrestricted=True)
     again = PyscfSettings.model_validate_json(settings.model_dump_json())
     assert level_digest(again) == level_digest(settings)
+
+
+def test_audits_take_a_finer_grid_and_two_starts():
+    tight = tightened(pyscf(grid_level=9, conv_tol_hartree=1e-8))
+    assert (tight.grid_level, tight.second_start) == (9, "always")
+    assert tight.conv_tol_hartree == 1e-9
+    assert tightened(pyscf(grid_level=3)).grid_level == 4
+    assert level_digest(tight) != level_digest(pyscf(grid_level=9))
+
+
+def test_audits_reach_the_parts_of_a_level():
+    parts = {"a": {"kind": "pyscf", "method": "hf", "basis": "6-31g"}}
+    inner = {"kind": "composite", "parts": parts, "terms": {"a": 2.0}}
+    settings = FaultySettings.model_validate({"of": inner, "rates": {"crash": 0.5}})
+    tight = tightened(settings)
+    assert tight.of.parts["a"].second_start == "always"
+    assert tight.of.weights() == {"a": 2.0}
+    assert (tight.seed, tight.rates) == (settings.seed + 1, settings.rates)
+    scheme = {"name": "ccsd(t)/dz+dmp2(tq)", "frozen_core": True}
+    whole = CompositeSettings.model_validate({"scheme": scheme})
+    assert tightened(whole).weights() == whole.weights()
+    assert {one.second_start for one in tightened(whole).parts.values()} == {"always"}
+
+
+def test_changes_of_an_audit_go_into_mappings():
+    settings = AseSettings(
+        calculator="emt", energy="total", settings={"asap_cutoff": False}
+    )
+    assert tightened(settings) == settings
+    tight = tightened(settings, {"settings": {"fixed_cutoff": True}, "timeout_s": 5.0})
+    assert tight.settings == {"asap_cutoff": False, "fixed_cutoff": True}
+    assert tight.timeout_s == 5.0
+    with pytest.raises(ValidationError):
+        tightened(settings, {"timeout": 5.0})

@@ -186,6 +186,21 @@ def test_a_second_start_finds_the_lower_state_of_an_oxide():
     assert "other_start_eV" not in once.extras
 
 
+def test_every_structure_is_started_twice_if_asked(hartree_fock):
+    once = label(hartree_fock, water())
+    twice = label(hartree_fock.model_copy(update={"second_start": "always"}), water())
+    assert "other_start_eV" not in once.extras
+    assert twice.extras["other_start_eV"] == pytest.approx(0, abs=1e-6)
+    assert twice.energy == pytest.approx(once.energy, abs=1e-6)
+
+
+def test_what_else_is_in_memory_is_not_counted(monkeypatch):
+    """PySCF looks at the whole process, which may be a fork of one with gigabytes in use."""
+    monkeypatch.setattr("pyscf.lib.current_memory", lambda: [50_000.0, 50_000.0])
+    settings = PyscfSettings(method="mp2", basis="6-31g", frozen_core=False)
+    assert label(settings, water()).energy < -2050
+
+
 def test_states_of_another_spin_are_put_aside(hartree_fock):
     strained = hartree_fock.model_copy(update={"contamination_limit": 1e-4})
     hydroxyl = apart([8, 1], (0, 0, 0), (0, 0, 0.97), multiplicity=2)

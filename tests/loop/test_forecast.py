@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alflow.core.cost import Measured
-from alflow.loop.forecast import Known, foretell
+from alflow.loop.forecast import Basis, foretell
 from alflow.store.costs import LabelStage, MeasuredLabel
 from alflow.store.views import IterationProgress, Progress
 
@@ -56,12 +56,12 @@ def known(**changes):
         "primary": "dft",
         "measured": {"dft": [label(k) for k in (1, 2) for _ in range(10)] + [label(3)] * 5},
         "pending": {"dft": [carbons(4)] * 5},
-        "stages": stages,
+        "stages": {"dft": stages},
         "per_iteration": 10,
         "max_labels": 75,
         "max_iterations": 20,
     }
-    return Known(**{**values, **changes})
+    return Basis(**{**values, **changes})
 
 
 def test_costs_of_a_level():
@@ -107,7 +107,7 @@ def test_only_the_latest_labels_of_many_are_looked_at():
     "changes",
     [
         {"is_run": False},
-        {"stages": known().stages[:2]},
+        {"stages": {"dft": known().stages["dft"][:2]}},
         {"measured": {"dft": [label(2)] * 20}},
         {"measured": {"dft": [label(3, created=NOW - 5000.0)] * 20}},
     ],
@@ -157,8 +157,7 @@ def test_what_ends_a_campaign_first(changes, n_labels, n_iterations):
     [
         {"max_labels": 40},
         {"max_iterations": 3, "max_labels": None},
-        {"stages": known().stages[2:]},
-        {"pending": {"cc": [carbons(2)]}},
+        {"stages": {"dft": known().stages["dft"][2:]}},
         {"progress": view(ended(2), state="converged")},
     ],
 )

@@ -18,6 +18,7 @@ def _settings(**changes):
         "labels": None,
         "force_rmse": None,
         "survival_ps": None,
+        "audit": {},
         **changes,
     }
     box = {"kind": "random_box", "composition": {"Al": 1}, "density_g_per_cm3": [2, 2.5]}
@@ -27,7 +28,11 @@ def _settings(**changes):
             "name": "plan",
             "seed": 1,
             "system": {"elements": ["Al"], "builders": [box]},
-            "label": {"primary": "dft", "levels": {"dft": {"kind": "analytic"}}},
+            "label": {
+                "primary": "dft",
+                "levels": {"dft": {"kind": "analytic"}},
+                "audit": values["audit"],
+            },
             "sample": {
                 "duration_ps": 2.0,
                 "temperature_K": ramp,
@@ -92,7 +97,9 @@ def test_a_campaign_that_has_ended_has_nothing_to_do(state):
         (_at("build", 0, tasks={"build": {"done": 2}}), ActionKind.ADD_STRUCTURES),
         (_at("label", 0, n_labelled=16, n_failed=1), ActionKind.TRAIN),
         (_at("train", 0, tasks={"train": {"done": 1}}), ActionKind.VALIDATE),
-        (_at("validate", 0), ActionKind.END_ITERATION),
+        (_at("validate", 0), ActionKind.AUDIT),
+        (_at("audit", 0, tasks={"label": {"done": 3}}), ActionKind.AUDIT),
+        (_at("audited", 0), ActionKind.END_ITERATION),
         (
             _at("sample", 1, tasks={"sample": {"done": 2}}, n_rounds=1),
             ActionKind.SAMPLE_MORE,
@@ -113,7 +120,28 @@ def test_each_phase_leads_to_the_next(progress, kind):
 
 def test_without_a_test_set_there_is_nothing_to_validate():
     progress = replace(_at("train", 0, tasks={"train": {"done": 1}}), n_test=0)
-    assert _only(progress).kind is ActionKind.END_ITERATION
+    assert _only(progress).kind is ActionKind.AUDIT
+    assert _only(progress, _settings(audit=None)).kind is ActionKind.END_ITERATION
+
+
+def test_without_audits_an_iteration_ends_when_it_is_tested():
+    action = _only(_at("validate", 0), _settings(audit=None))
+    assert action.kind is ActionKind.END_ITERATION
+
+
+def test_without_a_label_to_trust_the_campaign_fails():
+    progress = replace(_at("label", 0, n_labelled=3), n_train=0)
+    action = _only(progress)
+    assert (action.kind, action.state) == (ActionKind.STOP, "failed")
+    assert "trusted" in action.reason
+
+
+def test_a_parent_that_learnt_from_labels_put_aside_is_no_parent():
+    generations = (GenerationProgress(0, "ready", n_put_aside=2),)
+    progress = replace(_at("label", 1, n_selected=5, n_labelled=5), generations=generations)
+    assert "2 labels that generation 0 learnt from were put aside" in _only(progress).reason
+    trusted = replace(progress, generations=(GenerationProgress(0, "ready"),))
+    assert "scratch" not in _only(trusted).reason
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,15 @@ CAMPAIGN = f"""
 name: points
 seed: 5
 system: {{elements: [Al], builders: [{BOX}]}}
-label: {{primary: gupta, batch_size: 3, levels: {{gupta: {{kind: analytic}}}}}}
+label:
+  primary: gupta
+  batch_size: 3
+  levels: {{gupta: {{kind: analytic}}}}
+  audit:  # another potential: every label that is doubted is refuted
+    sigma: 2.0
+    changes:
+      parameters:
+        Al: {{repulsion_eV: 0.2, hopping_eV: 1.3, p: 8.6, q: 2.5, r0_A: 2.86}}
 model: {{kind: ani, members: 2, hidden: [4], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5}}
 train: {{epochs: 1, warm_epochs: 1, minimum_steps: 0, folds: 2, checkpoint_minutes: 0}}
 sample:

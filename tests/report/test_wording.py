@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alflow.report import wording
+from alflow.report import tables, wording
 from alflow.report.attention import MAX_BULLETS, bullets
-from alflow.report.content import LabelFailures, Standing
+from alflow.report.content import GenerationRow, LabelFailures, LabelNoise, Standing
 from alflow.report.estimates import survival_curve
 from alflow.report.quantities import (
     count,
@@ -202,3 +202,19 @@ def test_significant_keeps_three_digits(value):
     text = significant(value).replace("\u202f", "")
     assert abs(float(text) - value) <= 0.0051 * value
     assert np.sign(float(text)) == 1
+
+
+def test_noise_of_labels_stands_beside_the_errors_of_the_model():
+    noise = LabelNoise(5, 1, (0.001, -0.002, 0.0005, 0.0), (0.004, 0.003))
+    assert wording.noise_title(noise) == (
+        "5 labels computed again: energies differ by 1.1 meV/atom, forces by 3.5 meV/Å"
+    )
+    assert wording.refuted(noise).startswith("One of them was wrong")
+    assert wording.refuted(LabelNoise(5, 0)) == "All of them held."
+    assert wording.noise_title(LabelNoise(1, 1)) == "1 label computed again: none held"
+    row = GenerationRow(3, "ready", 8, 100, 20, 0.05, 0.004, "", (), ())
+    table = tables.noise(noise, row)
+    assert [cells[2:] for cells in table.rows] == [
+        ("1.1", "2.0", "4.00"),
+        ("3.5", "4.0", "50.0"),
+    ]

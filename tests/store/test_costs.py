@@ -55,7 +55,7 @@ def test_what_waits_is_known_by_level(world):
 def test_when_iterations_were_labelled(world):
     world.whole()
     with world.store.read() as connection:
-        stages = label_stages(connection)
+        stages = label_stages(connection, LEVEL)
         starts = connection.scalars(select(attempt.c.started)).all()
     assert [one.iteration for one in stages] == [0, 1]
     first, second = stages
@@ -66,7 +66,7 @@ def test_when_iterations_were_labelled(world):
     world.lease.release()
     world.store.acquire_lease("another")
     with world.store.read() as connection:
-        assert [one.since for one in label_stages(connection)] == [None, None]
+        assert [one.since for one in label_stages(connection, LEVEL)] == [None, None]
 
 
 def test_a_manager_runs_while_it_holds_the_lease(world):

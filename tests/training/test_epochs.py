@@ -257,8 +257,32 @@ def test_the_best_epoch_is_what_is_kept(make_clusters, model) -> None:
     held_out[:, :3] = True
     loop = EpochLoop(StackedSettings(), prepared, networks(prepared), held_out)
     loop.run(Plan(12, 6, 3e-2, 0), nothing)
-    _, held = loop.scores()
+    held = loop.evaluate().held
     assert [score.loss for score in held] == pytest.approx(loop.states._best_score.tolist())
+
+
+def test_errors_by_structure_are_those_of_the_members_that_held_it_out(
+    make_clusters, model
+) -> None:
+    prepared = training_set(make_clusters(7), model)
+    held_out = no_holdout(2, 7)
+    held_out[0, [1, 4]] = held_out[1, [4, 5]] = True
+    loop = EpochLoop(StackedSettings(), prepared, networks(prepared), held_out)
+    found = loop.evaluate()
+    batch = prepared.minibatch(range(7), with_forces=True)
+    with torch.no_grad():
+        errors = member_errors(loop.flat.networks, batch)
+    place = batch.structure_idx.tolist().index
+    nobody = [0, 2, 3, 6]
+    assert np.isnan(found.energy[nobody]).all()
+    assert np.isnan(found.force[nobody]).all()
+    for structure, members in ((1, [0]), (4, [0, 1]), (5, [1])):
+        own = errors.energy[members, place(structure)]
+        assert found.energy[structure] == pytest.approx(float(own.mean()), rel=1e-6)
+        square = errors.force_square[members, place(structure)]
+        assert found.force[structure] == pytest.approx(
+            float(square.mean().sqrt()), rel=1e-6
+        )
 
 
 def test_frames_of_large_forces_count_less(make_clusters, model) -> None:

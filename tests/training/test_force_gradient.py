@@ -154,5 +154,5 @@ def test_training_by_differences_ends_where_the_others_do(make_clusters, model):
         held_out[:, :4] = True
         loop = EpochLoop(settings, prepared, flat.networks, held_out)
         assert not loop.run(Plan(50, 8, 1e-2, 3), lambda _: None)
-        ends.append(np.mean([score.force_rmse for score in loop.scores()[1]]))
+        ends.append(np.mean([score.force_rmse for score in loop.evaluate().held]))
     assert ends[1] == pytest.approx(ends[0], rel=0.03)

@@ -314,5 +314,5 @@ def test_running_means_are_judged_and_kept(make_clusters, model) -> None:
     assert loop.states.best_epoch.tolist() == [3, 3]
     torch.testing.assert_close(loop.states.best_values, mean)
     loop.run(plan, lambda _: None)
-    _, held = loop.scores()
+    held = loop.evaluate().held
     assert [one.loss for one in held] == pytest.approx(loop.states._best_score.tolist())

@@ -101,6 +101,12 @@ label = table(
         sqlite_where=text("superseded_by IS NULL"),
         postgresql_where=text("superseded_by IS NULL"),
     ),
+    Index(
+        "ix_label_put_aside",
+        "id",
+        sqlite_where=text("quality <> 'ok'"),
+        postgresql_where=text("quality <> 'ok'"),
+    ),
     size("content_sha", "32"),
     size("forces", "24 * n_atoms"),
     size("stress", "48"),

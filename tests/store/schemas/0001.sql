@@ -803,6 +803,7 @@ CREATE INDEX ix_task_iteration_id_kind_state ON task (iteration_id, kind, state)
 CREATE INDEX ix_task_queue ON task (kind, priority DESC, id) WHERE state = 'queued';
 CREATE INDEX ix_attempt_open ON attempt (id) WHERE state = 'open';
 CREATE UNIQUE INDEX uq_label_current ON label (structure_id, lot_id) WHERE superseded_by IS NULL;
+CREATE INDEX ix_label_put_aside ON label (id) WHERE quality <> 'ok';
 CREATE INDEX ix_trajectory_iteration_id ON trajectory (iteration_id);
 CREATE INDEX ix_candidate_iteration_id_decision ON candidate (iteration_id, decision);
 CREATE INDEX ix_candidate_structure_id ON candidate (structure_id);

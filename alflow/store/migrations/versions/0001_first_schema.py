@@ -704,6 +704,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("superseded_by IS NULL"),
         postgresql_where=sa.text("superseded_by IS NULL"),
     )
+    op.create_index(
+        "ix_label_put_aside",
+        "label",
+        ["id"],
+        sqlite_where=sa.text("quality <> 'ok'"),
+        postgresql_where=sa.text("quality <> 'ok'"),
+    )
     op.create_table(
         "submission",
         sa.Column("id", INT, autoincrement=False, nullable=False),
