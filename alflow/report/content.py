@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from alflow.loop.forecast import Forecast
+from alflow.loop.outlook import Forecast
 from alflow.report.samples import (
     CalibrationSample,
     Parity,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from alflow.core.metrics import mae, rmse
 from alflow.core.sampling import StopReason
-from alflow.loop.forecast import LevelCost
+from alflow.loop.outlook import LevelCost
 from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
 from alflow.report.estimates import fraction_at
 from alflow.report.figures import bin_edges, spread_values

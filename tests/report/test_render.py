@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from alflow.loop.forecast import Forecast, LabelsLeft, LevelCost
+from alflow.loop.outlook import Forecast, LabelsLeft, LevelCost
 from alflow.report.content import Provenance, Standing
 from alflow.report.render import outline, render_html, report_json
 from alflow.report.samples import Timeline
