@@ -1,15 +1,18 @@
 """Labels per hour on the cores of this machine, and how much of that time is the program's own.
 
-    python benchmarks/labels.py [--labels 16] [--workers 2] [--only NAME ...] [--json FILE]
+    python benchmarks/labels.py [--labels 16] [--batch 1] [--workers 2] [--only NAME ...]
+                                [--json FILE]
 
-Label tasks of one structure each go to the worker processes of this machine, as in a campaign: each
-is written to disk, claimed, run in a child process and committed. Structures are rattled by 0.05 Å
-each. Counted is the time between the first claim and the last result, once for each worker; inside
-the program is what the labeler itself took for calculations. The rest is starting processes, files,
-and workers without work at the end. Medians do not apply: it is a rate. Aluminium needs GPAW.
+Label tasks go to the worker processes of this machine, as in a campaign: each is written to disk,
+claimed, run in a child process and committed. Structures are rattled by 0.05 Å each, `--batch` of
+them make a task (`label.batch_size`). Counted is the time between the first claim and the last
+result, once for each worker; inside the program is what the labeler itself took for calculations.
+The rest is starting processes, files, and workers without work at the end; what the labeler adds to
+each calculation is told apart. Medians do not apply: it is a rate. Aluminium needs GPAW.
 """
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
@@ -77,6 +80,7 @@ def main() -> None:
     """Measure each case and print a line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--labels", type=arguments.count, default=16)
+    parser.add_argument("--batch", type=arguments.count, default=1)
     parser.add_argument("--workers", type=arguments.count, default=2)
     parser.add_argument("--only", nargs="*", default=[], help="words of names")
     parser.add_argument("--json", type=arguments.result_file, help="file for the numbers")
@@ -85,7 +89,9 @@ def main() -> None:
     for name, (atoms, settings) in cases().items():
         if options.only and not any(word in name for word in options.only):
             continue
-        found[name] = measure(atoms, settings, options.labels, options.workers)
+        found[name] = measure(
+            atoms, settings, options.labels, options.batch, options.workers
+        )
         numbers = ", ".join(f"{key} {value}" for key, value in found[name].items())
         print(f"{name:32} {numbers}", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
@@ -94,34 +100,41 @@ def main() -> None:
 
 
 def measure(
-    atoms: Any, settings: dict[str, Any], n_labels: int, n_workers: int
+    atoms: Any, settings: dict[str, Any], n_labels: int, batch: int, n_workers: int
 ) -> dict[str, float]:
     """Label rattled copies of a structure; labels per hour and shares of worker time [%]."""
     rng = np.random.default_rng(7)
+    structures = [
+        Structure(
+            atoms.numbers.astype(np.uint8),
+            atoms.positions + rng.normal(0, RATTLE_A, atoms.positions.shape),
+            atoms.cell.array if atoms.pbc.any() else None,
+            atoms.pbc,
+        )
+        for _ in range(n_labels)
+    ]
+    # Imports and first use are paid once, by a task of one structure for each worker.
+    starts = [*range(n_workers), *range(n_workers, n_labels, batch)]
+    tasks = [
+        structures[start:end] for start, end in itertools.pairwise([*starts, n_labels])
+    ]
     with tempfile.TemporaryDirectory(prefix="alflow-labels-") as folder:
         files = CampaignFiles(Path(folder))
         attempts = []
-        for number in range(1, n_labels + 1):
-            structure = Structure(
-                atoms.numbers.astype(np.uint8),
-                atoms.positions + rng.normal(0, RATTLE_A, atoms.positions.shape),
-                atoms.cell.array if atoms.pbc.any() else None,
-                atoms.pbc,
-            )
-            blob = files.write_blob(pack_structures([structure]))
+        for number, task in enumerate(tasks, 1):
             spec = TaskSpec(
                 "label",
                 f"label/{number}",
                 number,
                 {"labeler": settings},
-                {"structures": blob},
-                (structure.hash,),
+                {"structures": files.write_blob(pack_structures(task))},
+                tuple(structure.hash for structure in task),
             )
             files.write_spec(number, spec)
             attempts.append(AttemptRef(number, 1, "bench", "label"))
         executor = ProcessExecutor(files, n_workers)
         executor.start()
-        for attempt in attempts[:n_workers]:  # imports and first use are paid once
+        for attempt in attempts[:n_workers]:
             executor.submit(attempt)
         _wait(executor, files, attempts[:n_workers])
         began = time.perf_counter()
@@ -135,15 +148,18 @@ def measure(
             for attempt in attempts[n_workers:]
             for item in files.read_items(attempt.task_id).values()
         ]
-    labels = [item["label"] for item in items if item["label"] is not None]
+    labelled = [item for item in items if item["label"] is not None]
+    labels = [item["label"] for item in labelled]
     inside_s = sum(
         label["extras"].get("calculation_s", label["extras"]["wall_s"]) for label in labels
     )
+    around_s = sum(item["wall_s"] for item in labelled) - inside_s
     return {
         "labels": len(labels),
         "failed": len(items) - len(labels),
         "per_hour": round(3600 * len(labels) / wall_s),
         "seconds_each": round(inside_s / max(1, len(labels)), 2),
+        "seconds_around_each": round(around_s / max(1, len(labels)), 3),
         "inside_program_%": round(100 * inside_s / (n_workers * wall_s), 1),
     }
 

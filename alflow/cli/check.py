@@ -18,6 +18,7 @@ from alflow.config.loading import load_campaign
 from alflow.config.problems import CampaignFileError, dotted
 from alflow.config.resolution import resolved
 from alflow.core.errors import AlflowError, SettingsError
+from alflow.core.findings import Finding as Problem
 from alflow.core.urls import without_secrets
 
 PROGRAMS = {"pyscf": "pyscf", "tblite": "tblite", "ani": "torch"}
@@ -32,11 +33,18 @@ class Finding:
         subject: What was looked at.
         is_ok: Whether it is as it should be.
         detail: What was found.
+        is_here: Whether it matters on this machine; otherwise it is a warning at most.
     """
 
     subject: str
     is_ok: bool
     detail: str
+    is_here: bool = True
+
+    @property
+    def state(self) -> str:
+        """How the table calls it."""
+        return "ok" if self.is_ok else "FAIL" if self.is_here else "warning"
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +86,7 @@ def check(
         raise
     findings = look(settings, site, db, file)
     _tell(findings, as_json=as_json)
-    failed = dict.fromkeys(finding.subject for finding in findings if not finding.is_ok)
+    failed = dict.fromkeys(one.subject for one in findings if one.state == "FAIL")
     if failed:
         raise SettingsError(
             f"{file} cannot run here: {', '.join(failed)}",
@@ -93,7 +101,7 @@ def look(
 ) -> list[Finding]:
     """Everything that the table shows, worst news included."""
     findings = [Finding("settings", True, f"campaign {settings.name!r}, no problems")]
-    findings += _plugins_and_programs(settings)
+    findings += _plugins_and_programs(settings, labels_here=_labels_are_here(site))
     findings += _kernels()
     if site is not None:
         findings += _site(site)
@@ -127,21 +135,44 @@ def first_iteration(settings: CampaignSettings) -> str:
     )
 
 
-def _plugins_and_programs(settings: CampaignSettings) -> list[Finding]:
+def _plugins_and_programs(
+    settings: CampaignSettings, *, labels_here: bool
+) -> list[Finding]:
     sections: dict[tuple[str, str], str] = {}
+    findings, lacking = [], []
+    programs: dict[str, tuple[str, bool]] = {}
     for path, mark, raw in plugin_sections(resolved(settings)):
-        sections.setdefault((mark.point, str(raw["kind"])), dotted(path))
-    findings = []
-    programs: dict[str, str] = {}
-    for (point, kind), place in sections.items():
-        findings.append(Finding(place, True, f"{kind} from {_origin(point, kind)}"))
+        point, kind, place = mark.point, str(raw["kind"]), dotted(path)
+        is_here = labels_here or point != "labelers"
+        if (point, kind) not in sections:
+            sections[point, kind] = place
+            findings.append(Finding(place, True, f"{kind} from {_origin(point, kind)}"))
         if kind in PROGRAMS:
-            programs.setdefault(PROGRAMS[kind], kind)
-    for program, kind in programs.items():
+            programs.setdefault(PROGRAMS[kind], (kind, is_here))
+        missing_here = getattr(mark.resolve(raw), "missing_here", tuple)
+        lacking += [
+            Finding(dotted((*path, *one.path)), False, _said(one), is_here)
+            for one in missing_here()
+        ]
+    for program, (kind, is_here) in programs.items():
         is_there = find_spec(program) is not None
         detail = f"{'found' if is_there else 'not installed'}; {kind} needs it"
-        findings.append(Finding(f"program {program}", is_there, detail))
-    return findings
+        findings.append(Finding(f"program {program}", is_there, detail, is_here))
+    return findings + lacking
+
+
+def _said(found: Problem) -> str:
+    return f"{found.message}; {found.hint}" if found.hint else found.message
+
+
+def _labels_are_here(site: str | None) -> bool:
+    """Whether labels are made on this machine; so they are where no site says otherwise."""
+    from alflow.execution.sites import load_site
+
+    try:
+        return site is None or load_site(site, is_draft=True).pool_of("label").is_here
+    except AlflowError:
+        return True
 
 
 def _origin(point: str, kind: str) -> str:
@@ -191,8 +222,7 @@ def _database(settings: CampaignSettings, given: str | None, file: Path) -> Find
 
 def _tell(findings: list[Finding], *, as_json: bool) -> None:
     rows: list[tuple[Any, ...]] = [
-        ("ok" if finding.is_ok else "FAIL", finding.subject, finding.detail)
-        for finding in findings
+        (finding.state, finding.subject, finding.detail) for finding in findings
     ]
     listing = Listing(("", "what", "found"), rows)
     if as_json:

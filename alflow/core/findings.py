@@ -8,7 +8,8 @@ class Finding:
     """Something wrong with a value, before it is known where in the file the value stands.
 
     A plug-in's settings may have a method `problems(elements)` that returns findings about the
-    settings themselves; their paths are relative to the plug-in's section.
+    settings themselves; their paths are relative to the plug-in's section. A method
+    `missing_here()` returns what they need and this machine does not have.
 
     Attributes:
         path: Keys and list indices that lead to the value.

@@ -55,12 +55,14 @@ class Pool:
         workers: Number of attempts that it runs at the same time at its full size.
         make: Makes its Parsl executor; called each time the site starts.
         threads: Threads that one attempt may use.
+        is_here: Whether its workers are on the machine of the manager.
     """
 
     label: str
     workers: int
     make: Callable[[], Any]
     threads: int = 1
+    is_here: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""
@@ -168,7 +170,7 @@ def local_pool(
         heartbeat_s=heartbeat_s,
         patience_s=patience_s,
     )
-    return Pool(label, count, make, threads)
+    return Pool(label, count, make, threads, is_here=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from alflow.core.errors import AlflowError, SettingsError, closest
+from alflow.core.errors import AlflowError, closest
 from alflow.core.findings import Finding
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
@@ -20,7 +20,7 @@ from alflow.labelers.ase_outcome import judge
 from alflow.labelers.ase_site import Place
 from alflow.labelers.calculation import Report, in_scratch
 from alflow.labelers.exchange import ANSWER, MalformedAnswer, read_answer, structure_json
-from alflow.labelers.program import run_program
+from alflow.labelers.program import Ending, Server, run_program
 from alflow.labelers.quality import screen_distances, screen_electrons
 from alflow.labelers.scratch import scratch_base
 from alflow.registry import Settings
@@ -128,6 +128,13 @@ class AseSettings(Settings):
             message = f"names no file for {', '.join(lacking)}"
             yield Finding(("settings", section), message, "add them", "AL121")
 
+    def missing_here(self) -> Iterator[Finding]:
+        """What this machine lacks of the program and its files."""
+        try:
+            Place.here(self.calculator).check(self.files)
+        except AlflowError as error:
+            yield Finding((), error.message, error.next_step, error.code)
+
     def level_identity(self) -> dict[str, Any]:
         """The program, all that it is told, and the contents of its files."""
         return {
@@ -149,7 +156,11 @@ class AseSettings(Settings):
 
 
 class AseLabeler:
-    """Runs a calculator of ASE in a Python of its own, once for each structure."""
+    """Runs a calculator of ASE in a Python of its own, in a fork of it for each structure.
+
+    Where the machine names something else than a Python, such as `mpirun`, each structure has a
+    process of its own.
+    """
 
     def __init__(self, settings: AseSettings) -> None:
         """Look for the program and its files.
@@ -161,13 +172,14 @@ class AseLabeler:
         self._settings = settings
         self._code = code_of(settings.calculator)
         self._place = Place.here(settings.calculator)
-        self._place.check()
+        self._place.check(settings.files)
         self._python = self._place.python()
+        is_python = re.fullmatch(r"python[\d.]*", Path(self._python[0]).name) is not None
+        self._stays = is_python and len(self._python) == 1
+        self._server: Server | None = None
         self._machine = self._place.machine_settings()
         self._base = scratch_base(self._place.scratch())
         self._program = f"{settings.calculator} (ase {version('ase')})"
-        for name, expected in settings.files.items():
-            _compare(self._place, name, expected)
 
     def label(self, structure: Structure) -> Label | Failure:
         """Energy, forces and, in periodic cells, stress; or why there are none."""
@@ -192,16 +204,12 @@ class AseLabeler:
         settings = self._settings
         report = Report(settings.calculator, folder)
         began = time.perf_counter()
-        (folder / _JOB).write_text(self._job(structure), encoding="utf-8")
+        (folder / _JOB).write_text(self._job(structure, folder), encoding="utf-8")
         for name in settings.files:
             if not self._code.outputs and not (folder / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).symlink_to(self._place.file(name).absolute())
-        variables = {**self._place.variables}
-        if self._code.scratch_variable:
-            variables.setdefault(self._code.scratch_variable, str(folder))
-        command = (*self._python, str(_CHILD))
-        ending = run_program(command, folder, settings.timeout_s, variables)
+        ending = self._run(folder)
         try:
             answer = read_answer(folder / ANSWER, structure.n_atoms)
         except MalformedAnswer as error:
@@ -224,9 +232,21 @@ class AseLabeler:
         extras = {**judged.extras, "wall_s": round(time.perf_counter() - began, 3)}
         return Label(judged.energy, judged.forces, judged.stress, extras)
 
-    def _job(self, structure: Structure) -> str:
+    def _run(self, folder: Path) -> Ending:
+        """Let the child calculate in a folder."""
+        timeout_s, variables = self._settings.timeout_s, self._place.variables
+        command = (*self._python, str(_CHILD))
+        if not self._stays:
+            return run_program(command, folder, timeout_s, variables)
+        if self._server is None or not self._server.is_ready:
+            command = (*command, self._settings.calculator, *self._code.slow_modules)
+            self._server = Server(command, folder, variables)
+        return self._server.run(folder, timeout_s)
+
+    def _job(self, structure: Structure, folder: Path) -> str:
         """What the child reads."""
         settings = self._settings
+        scratch = {self._code.scratch_variable} - {"", *self._place.variables}
         values = self._code.placed({**settings.settings, **self._machine}, structure)
         for key, name in self._code.files(settings.settings).items():
             if key in settings.settings:  # the path itself is what the program takes
@@ -249,6 +269,7 @@ class AseLabeler:
                 "wanted": wanted,
                 "energy": settings.energy,
                 "magnetic_moments": moments,
+                "variables": dict.fromkeys(scratch, str(folder)),
             }
         )
 
@@ -290,14 +311,3 @@ def _check_settings(settings: AseSettings) -> None:
                 f"settings.orcasimpleinput {values['orcasimpleinput']!r} asks for no forces: "
                 "add the word EnGrad, or set energy_only: true"
             )
-
-
-def _compare(place: Place, name: str, expected: str) -> None:
-    found = place.digest(name)
-    if expected != found:
-        raise SettingsError(
-            f"{name} is not the file that labels were made with: its SHA-256 is {found[:12]}…, "
-            f"expected {expected[:12]}…",
-            code="AL103",
-            next_step="put the old file back; for the new one start a new campaign",
-        )

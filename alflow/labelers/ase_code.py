@@ -67,6 +67,7 @@ class Code:
         wants_moments: Whether spin is also told by moments of the atoms.
         has_free_energy: Whether ASE reads a free energy.
         module: Module of Python that the program is, and how it is installed; empty if it is none.
+        slow_modules: Those of its modules that take long to import.
     """
 
     outputs: tuple[str, ...] = ()
@@ -90,6 +91,7 @@ class Code:
     wants_moments: bool = False
     has_free_energy: bool = True
     module: tuple[str, str] = ("", "")
+    slow_modules: tuple[str, ...] = ()
 
 
 def missing(settings: Values, required: tuple[str, ...]) -> str:

@@ -286,6 +286,7 @@ CODES: dict[str, Code] = {
         machine=frozenset({"parallel"}),
         placed=_gpaw_placed,
         module=("gpaw", 'python -m pip install "alflow[gpaw]"'),
+        slow_modules=("gpaw.dft",),
         mistake=_refuse("charge"),
     ),
     "psi4": Code(

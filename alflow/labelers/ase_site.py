@@ -81,12 +81,24 @@ class Place:
         self._found(words[0], "python")
         return words
 
-    def check(self) -> None:
-        """Look for the program.
+    def check(self, files: Mapping[str, str]) -> None:
+        """Look for the program and its files.
+
+        Args:
+            files: SHA-256 of each file.
 
         Raises:
-            SiteError: If the configuration does not name it, or it is not there.
+            SiteError: If the configuration does not name the program, it is not there, or its
+                settings are wrong.
+            SettingsError: If a file is not there, or another one.
         """
+        self.python()
+        self.machine_settings()
+        self._check_program()
+        for name, expected in files.items():
+            self._compare(name, expected)
+
+    def _check_program(self) -> None:
         variable = next((one for one, key in self.code.variables if key == "command"), "")
         command = self.section.get("command") or self._variable(variable)
         if self.code.needs_command and not command:
@@ -190,6 +202,16 @@ class Place:
             return path_sha256(path)
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+
+    def _compare(self, name: str, expected: str) -> None:
+        found = self.digest(name)
+        if expected != found:
+            raise SettingsError(
+                f"{name} is not the file that labels were made with: its SHA-256 is {found[:12]}…, "
+                f"expected {expected[:12]}…",
+                code="AL103",
+                next_step="put the old file back; for the new one start a new campaign",
+            )
 
     def _variable(self, name: str) -> str:
         return self.variables.get(name) or os.environ.get(name, "")

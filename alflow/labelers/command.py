@@ -3,12 +3,14 @@
 import errno
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
 from alflow.core.errors import SiteError
+from alflow.core.findings import Finding
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
 from alflow.labelers.calculation import Report, in_scratch
@@ -70,6 +72,28 @@ class CommandSettings(Settings):
         """What the user declares, and the name of the program."""
         return {"kind": self.kind, "program": self.program, "level": self.level}
 
+    def found(self) -> str:
+        """The path of the program here.
+
+        Raises:
+            SiteError: If it is not found.
+        """
+        found = shutil.which(self.command[0])
+        if found is None:
+            raise SiteError(
+                f"no program {self.command[0]!r} is found here, or it cannot be executed",
+                code="AL201",
+                next_step="name it by an absolute path, or put it on the PATH of workers",
+            )
+        return found
+
+    def missing_here(self) -> Iterator[Finding]:
+        """The program, if it is not on this machine."""
+        try:
+            self.found()
+        except SiteError as error:
+            yield Finding(("command",), error.message, error.next_step, error.code)
+
     def create(self) -> "CommandLabeler":
         """The labeler with these settings.
 
@@ -88,15 +112,8 @@ class CommandLabeler:
         Raises:
             SiteError: If it is not found here, or there is no room for scratch folders.
         """
-        found = shutil.which(settings.command[0])
-        if found is None:
-            raise SiteError(
-                f"no program {settings.command[0]!r} is found here, or it cannot be executed",
-                code="AL201",
-                next_step="name it by an absolute path, or put it on the PATH of workers",
-            )
         self._settings = settings
-        self._command = (found, *settings.command[1:])
+        self._command = (settings.found(), *settings.command[1:])
         self._base = scratch_base(settings.scratch)
 
     def label(self, structure: Structure) -> Label | Failure:

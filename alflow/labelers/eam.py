@@ -75,6 +75,13 @@ class EamSettings(Settings):
                 "AL121",
             )
 
+    def missing_here(self) -> Iterator[Finding]:
+        """The file, if it is not on this machine, or another one."""
+        try:
+            _content(Path(self.file), self.sha256)
+        except SettingsError as error:
+            yield Finding(("file",), error.message, error.next_step, error.code)
+
     @property
     def has_forces(self) -> bool:
         """Whether its labels have forces."""

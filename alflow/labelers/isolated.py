@@ -26,7 +26,7 @@ from alflow.core.errors import AlflowError
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.protocols import Labeler, ResumableLabeler
 from alflow.core.structures import Structure
-from alflow.labelers.program import watched
+from alflow.labelers.program import family, watched
 
 _PERIOD_S = 0.2
 """Time between two looks at the memory [s]."""
@@ -193,7 +193,7 @@ class _Process:
             return 0
         self.has_ended = True
         self.connection.close()
-        for process in _family(self._pid)[1:]:
+        for process in family(self._pid)[1:]:
             with suppress(psutil.Error):
                 process.kill()
         with suppress(ProcessLookupError, PermissionError):
@@ -214,19 +214,10 @@ class _Process:
 
     def _resident_MB(self) -> float:
         found = 0.0
-        for process in _family(self._pid):
+        for process in family(self._pid):
             with suppress(psutil.Error):
                 found += process.memory_info().rss / 1e6
         return found
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    """A process and its descendants; none if it is gone."""
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 def _serve(

@@ -2,17 +2,23 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
 GRACE_S = 1.0
 """Time between SIGTERM and SIGKILL [s]."""
 
+_LONGEST_WAIT_S = 1e6
+"""What poll(2), which counts milliseconds in an int, can wait for [s]."""
 _PROC = Path("/proc")
 _WATCHER = """
 read -r _ && exit
@@ -64,16 +70,7 @@ def run_program(
         OSError: If it cannot be started.
     """
     began = time.monotonic()
-    with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
-        process = subprocess.Popen(  # noqa: S603 - a list, and the user's own program
-            list(command),
-            cwd=folder,
-            env={**os.environ, **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    process = _started(command, folder, variables, subprocess.DEVNULL)
     is_timed_out = False
     try:
         with watched(process.pid):
@@ -89,6 +86,85 @@ def run_program(
         _kill_session(process.pid)
         process.wait()
     return Ending(process.returncode, is_timed_out, time.monotonic() - began)
+
+
+class Server:
+    """A program that stays, and works in one folder after the other.
+
+    Its standard input is a socket. There it is told a folder, works in it in a fork of itself and
+    answers with the exit status of that; or it closes the socket, does the work itself, and ends.
+    It ends with this object, with this process, and after work that did not end well.
+    """
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, variables: Mapping[str, str]
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: Program and arguments; no shell reads them.
+            folder: The first folder to work in, which gets what it prints until it is told that.
+            variables: Environment variables that it gets beside those of this process.
+
+        Raises:
+            OSError: If it cannot be started.
+        """
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._process = _started(command, folder, variables, theirs.fileno())
+        guard = ExitStack()
+        guard.enter_context(watched(self._process.pid))
+        self._owner = os.getpid()
+        self.close = weakref.finalize(self, _close, self._process, self._channel, guard)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is there, and of this process, not of one that this was forked from."""
+        return (
+            self._owner == os.getpid() and self.close.alive and self._process.poll() is None
+        )
+
+    def run(self, folder: Path, timeout_s: float) -> Ending:
+        """Let it work until it is done or its time is up; nothing that it started is left.
+
+        Args:
+            folder: Where it works.
+            timeout_s: Longest time that it may take [s].
+        """
+        began = time.monotonic()
+        is_timed_out, code = False, -1
+        try:
+            code = self._answer(os.fsencode(folder), timeout_s)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            is_timed_out = True
+            _signal(self._process.pid, signal.SIGTERM)
+            with suppress(TimeoutError, subprocess.TimeoutExpired):
+                code = self._answer(b"", GRACE_S)
+        finally:
+            if code or is_timed_out or self._process.poll() is not None:
+                self.close()
+            else:
+                _kill_family(self._process.pid)
+        return Ending(code, is_timed_out, time.monotonic() - began)
+
+    def _answer(self, request: bytes, timeout_s: float) -> int:
+        """The exit status of the work, within a time."""
+        end = time.monotonic() + timeout_s
+        answer = b""
+        with suppress(ConnectionError):
+            self._channel.settimeout(min(timeout_s, _LONGEST_WAIT_S))
+            self._channel.sendall(request)
+            answer = self._channel.recv(64)
+        return int(answer or self._process.wait(max(0.0, end - time.monotonic())))
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants; none if it is gone."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 def tail(path: Path, characters: int) -> str:
@@ -121,6 +197,50 @@ def watched(group: int) -> Iterator[None]:
     finally:
         with suppress(BrokenPipeError):
             watcher.communicate(b"done\n")
+
+
+def _started(
+    command: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str] | None,
+    stdin: int,
+) -> subprocess.Popen[bytes]:
+    """A program that leads a session of its own and prints to files in its folder."""
+    with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
+        return subprocess.Popen(  # noqa: S603 - a list, and the user's own program
+            list(command),
+            cwd=folder,
+            env={**os.environ, **(variables or {})},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+
+def _close(
+    process: subprocess.Popen[bytes], channel: socket.socket, guard: ExitStack
+) -> None:
+    """End a server with all that is left of its work."""
+    channel.close()
+    _kill_family(process.pid)
+    _signal(process.pid, signal.SIGKILL)
+    _kill_session(process.pid)
+    process.wait()
+    guard.close()
+
+
+def _kill_family(pid: int) -> None:
+    """Kill the descendants of a process, and what they fork meanwhile."""
+    for _ in range(10):
+        n_left = 0
+        for process in family(pid)[1:]:
+            with suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    n_left += 1
+                    process.kill()
+        if not n_left:
+            return
 
 
 def _kill_session(session: int) -> None:

@@ -1,6 +1,7 @@
 """Campaign files with the plug-ins that are installed: shipped ones and the design's example."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
@@ -73,9 +74,13 @@ def test_shipped_campaigns_have_no_problems(name, alflow):
     campaign = load_campaign(path)
     assert settings_from_resolved(resolved(campaign)) == campaign
     result = alflow("check", path, "--site", "local")
-    assert result.code == 0, result.err
     assert "iteration 0" in result.out
-    assert "Ready. Next: alflow run" in result.err
+    if name == "aluminum-pbe" and find_spec("gpaw") is None:
+        assert result.code == 2
+        assert "cannot run here: label.levels.pbe" in result.err
+    else:
+        assert result.code == 0, result.err
+        assert "Ready. Next: alflow run" in result.err
 
 
 def test_kernels_that_there_are_not_are_told_before_a_worker_needs_them(
@@ -204,6 +209,60 @@ def test_check_says_what_is_missing_here(alflow, tmp_path, monkeypatch):
     assert "site" in result.err
     assert "[AL201]" in result.err
     assert "FAIL" in result.out
+
+
+ELSEWHERE = """\
+from alflow.execution.sites import Site, local_pool
+from alflow.execution.slurm import slurm_pool
+
+
+def site():
+    nodes = slurm_pool("nodes", partition="x", workers_per_node=8, walltime="04:00:00")
+    return Site("elsewhere", pools={"label": nodes, "*": local_pool()})
+"""
+PSI4 = "{kind: ase, calculator: psi4, energy: total, settings: {method: hf, basis: 6-31g*}}"
+
+
+@pytest.mark.parametrize(
+    ("labeler", "place", "message"),
+    [
+        pytest.param(
+            PSI4,
+            "label.levels.dft",
+            "psi4 is not installed here; install it with conda",
+            marks=pytest.mark.skipif(
+                find_spec("psi4") is not None, reason="it is installed"
+            ),
+        ),
+        (
+            "{kind: ase, calculator: orca, settings: {orcasimpleinput: HF def2-SVP EnGrad}}",
+            "label.levels.dft",
+            "has no command for orca; write a section [orca]",
+        ),
+        (
+            "{kind: faulty, of: {kind: command, command: [no-such], level: {method: hf}}}",
+            "label.levels.dft.of.command",
+            "no program 'no-such' is found here",
+        ),
+    ],
+)
+def test_check_looks_for_the_programs_of_labels_where_they_are_made(
+    alflow, tmp_path, monkeypatch, labeler, place, message
+):
+    monkeypatch.setenv("ASE_CONFIG_PATH", str(tmp_path / "config.ini"))
+    (tmp_path / "config.ini").touch()
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    pyscf = "{kind: pyscf, method: wb97x, basis: 6-31g*}"
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE.replace(pyscf, labeler))
+    result = alflow("check", "campaign.yaml")
+    assert (result.code, f"cannot run here: {place}" in result.err) == (2, True)
+    for site, state, code in (("local", "FAIL", 2), ("elsewhere.py", "warning", 0)):
+        result = alflow("check", "campaign.yaml", "--site", site, "--json")
+        assert result.code == code, result.err
+        [row] = [
+            row for row in result.json if row["what"] == place and row["state"] != "ok"
+        ]
+        assert (row["state"], message in row["found"]) == (state, True)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ system:
   builders: [{kind: molecules, smiles: [O], molecules_per_structure: [2, 2], rattle_A: [0.02, 0.1]}]
 label:
   primary: hf
+  audit: null
   batch_size: 1
   levels: {hf: {kind: pyscf, method: hf, basis: 6-31g}}
 model: {kind: ani, members: 2, hidden: [4]}

@@ -534,6 +534,8 @@ def test_a_file_that_changed_is_refused_by_workers(replay, tmp_path):
     (tmp_path / "files" / "Al.pz-vbc.UPF").write_text("another one")
     with pytest.raises(SettingsError, match="not the file that labels were made with"):
         settings.create()
+    [finding] = settings.missing_here()
+    assert "not the file that labels were made with" in finding.message
 
 
 def test_files_that_are_elsewhere_can_be_named_by_their_digest(machine):
@@ -702,6 +704,7 @@ def test_the_child_needs_ase_alone(tmp_path):
         "wanted": ["energy", "forces"],
         "energy": "total",
         "magnetic_moments": None,
+        "variables": {},
     }
     (tmp_path / "calculation.json").write_text(json.dumps(job))
     environment = {

@@ -361,3 +361,12 @@ def test_settings_import_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_file_that_is_gone_is_missing_here(files, tmp_path):
+    file = tmp_path / "Al.eam.alloy"
+    file.write_bytes((files / "Al.eam.alloy").read_bytes())
+    settings = EamSettings(file=str(file))
+    assert list(settings.missing_here()) == []
+    file.unlink()
+    assert [finding.path for finding in settings.missing_here()] == [("file",)]
