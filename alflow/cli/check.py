@@ -125,12 +125,13 @@ def first_iteration(settings: CampaignSettings) -> str:
     """What the first iteration will do, in numbers."""
     n_test = settings.test.count if settings.test is not None else 0
     n_labels = settings.loop.bootstrap + n_test
-    n_tasks = ceil(n_labels / settings.label.batch_size)
+    size = settings.label.batch_size
+    tasks = f" in {ceil(n_labels / size)} tasks" if size else ""
     members = getattr(settings.model, "members", None)
     ensemble = f"an ensemble of {members}" if members else "an ensemble"
     return (
-        f"{n_labels} labels ({settings.loop.bootstrap} bootstrap, {n_test} test) "
-        f"in {n_tasks} tasks, then training of {ensemble}"
+        f"{n_labels} labels ({settings.loop.bootstrap} bootstrap, {n_test} test)"
+        f"{tasks}, then training of {ensemble}"
     )
 
 

@@ -29,7 +29,7 @@ def levels(
     for level in found:
         aside = f", {level.put_aside} put aside" if level.put_aside else ""
         waiting = f", {level.pending} pending" if level.pending else ""
-        each = "" if level.seconds is None else f", {level.seconds:.3g} s each"
+        each = "" if level.core_s is None else f", {level.core_s:.3g} core-s each"
         emit(
             f"{level.name}  {level.digest[:12]}  {level.labels} labels{each}, "
             f"{level.failed} failed{aside}{waiting}"

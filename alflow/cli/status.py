@@ -31,17 +31,19 @@ def status(
     db: DbArgument = None, db_option: DbOption = None, as_json: JsonFlag = False
 ) -> None:
     """Say how a campaign is. Exit code 0: running or done; 3: needs attention."""
+    from alflow.loop.forecast import forecast
     from alflow.store import views
 
     database = existing_database(db, db_option)
     with reading(database) as store:
         view = views.status(store)
         trainings = running_trainings(store, database)
+        costs = forecast(store)
         name = store.name
     if as_json:
-        emit_json({**view.to_json(), "trainings": trainings})
+        emit_json({**view.to_json(), "trainings": trainings, "forecast": costs.to_json()})
     else:
-        emit("\n".join(screen(view, name, trainings)))
+        emit("\n".join(screen(view, name, trainings, costs.sentences())))
     if needs_attention(view):
         raise typer.Exit(NEEDS_ATTENTION)
 
@@ -79,9 +81,12 @@ def verdict(view: "Status", database: str) -> str:
 
 
 def screen(
-    view: "Status", database: str, trainings: Sequence[Mapping[str, Any]] = ()
+    view: "Status",
+    database: str,
+    trainings: Sequence[Mapping[str, Any]] = (),
+    costs: Sequence[str] = (),
 ) -> list[str]:
-    """The lines of the screen."""
+    """The lines of the screen; `costs` are those about costs."""
     where = "not begun" if view.iteration is None else f"iteration {view.iteration}"
     if view.iteration is not None and view.state == "running":
         where += f" ({view.phase})"
@@ -99,6 +104,8 @@ def screen(
         *plain_table(_stages(view)),
         *([""] if trainings else []),
         *(training_line(one) for one in trainings),
+        *([""] if costs else []),
+        *costs,
         *_arms(view),
         *_troubles(view, database),
     ]

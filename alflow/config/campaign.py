@@ -93,11 +93,15 @@ class LabelSettings(Settings):
     """Name of the level of theory that the ensemble learns."""
     levels: dict[str, Level] = Field(min_length=1)
     """Levels of theory by name; each is a labeler's settings."""
-    batch_size: int = Field(default=4, ge=1)
-    """Structures in one label task; each is committed as soon as it is done."""
-    timeout_s: float | None = Field(default=86400.0, gt=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    """Structures in one label task; each is committed as soon as it is done. Null: as many as
+    their measured costs suggest, 4 while there are none."""
+    batch_s: float = Field(default=60.0, gt=0)
+    """Time that a label task should take where `batch_size` is null [s]."""
+    timeout_s: Annotated[float, Field(gt=0)] | Literal["auto"] | None = "auto"
     """Time for one structure [s], after which its calculation is killed, with all that it started;
-    it is tried once more with twice as much. Null sets no limit."""
+    it is tried once more with twice as much. `auto`: 50 times what 99 % of such labels take, by
+    those that were measured, at least ten minutes and at most a day. Null sets no limit."""
     memory_MB: float | None = Field(default=None, gt=0)
     """Memory for one structure [MB], beyond which the same happens; null sets no limit."""
     audit: AuditSettings | None = AuditSettings()

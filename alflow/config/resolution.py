@@ -28,6 +28,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
         "old labels would be mixed with new ones of another level",
     ),
     ("label.batch_size", "allowed", "allowed for tasks that are not published yet"),
+    ("label.batch_s", "allowed", "allowed for tasks that are not published yet"),
     ("label.timeout_s", "allowed", "allowed for tasks that are not published yet"),
     ("label.memory_MB", "allowed", "allowed for tasks that are not published yet"),
     ("label.audit", "allowed", _NEXT),

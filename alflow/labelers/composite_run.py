@@ -76,12 +76,15 @@ class CompositeLabeler:
                 return energy
             terms.append(weight * energy)
         energy_eV = math.fsum(terms)
-        told = {"components": _told(labels), "program": self.version()}
+        told: dict[str, Any] = {"components": _told(labels), "program": self.version()}
         if not math.isfinite(energy_eV):
             message = "the energy of the parts taken together is not a finite number"
             return Failure(FailureKind.SUSPICIOUS, message, told)
         forces = self._combined({name: label.forces for name, label in labels.items()})
         stress = self._combined({name: label.stress for name, label in labels.items()})
+        spent = [one.extras["wall_s"] for one in labels.values() if "wall_s" in one.extras]
+        if len(spent) == len(labels):
+            told["wall_s"] = round(sum(spent), 3)
         return Label(energy_eV, forces, stress, told)
 
     def _combined(

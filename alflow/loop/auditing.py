@@ -11,6 +11,7 @@ from alflow.core.labels import audit_level
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import audit, publish
+from alflow.loop.batching import Known
 from alflow.loop.ingest import Notice
 from alflow.loop.plan import AUDIT, AUDITED, Action
 from alflow.store import NewTask, Quality, Store, TaskRow
@@ -31,9 +32,14 @@ class Auditing:
         settings: CampaignSettings,
         files: CampaignFiles,
         notify: Callable[[Notice], None],
+        known: Callable[[str], Known],
     ) -> None:
-        """Act on `store` and `files` as `settings` ask; tell `notify` about wrong labels."""
+        """Act on `store` and `files` as `settings` ask.
+
+        Tell `notify` about wrong labels; `known` tells what labels of a level cost.
+        """
         self._notify = notify
+        self._known = known
         self._store = store
         self._settings = settings
         self._files = files
@@ -144,12 +150,14 @@ class Auditing:
     def _tasks(self, number: int, why: str, hashes: list[str]) -> list[NewTask]:
         # Each round of an iteration has keys of its own, by what was asked before it.
         n_before = sum(len(task.spec.items) for task in self._audits(number, why))
+        level = audit_level(self._level)
         return publish.label_tasks(
             self._settings,
             number,
             self._store.structures(hashes),
             self._files.write_blob,
-            (audit_level(self._level), f"{why}-{n_before}"),
+            (level, f"{why}-{n_before}"),
+            self._known(level),
         )
 
     def _audits(self, number: int, why: str) -> list[TaskRow]:

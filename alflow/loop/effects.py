@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from alflow.config.campaign import CampaignSettings
 from alflow.core.batches import pack_dataset, unpack_structures
+from alflow.core.cost import fit
 from alflow.core.datasets import Dataset
 from alflow.core.sampling import Candidate, Decision
 from alflow.core.seeds import child_seed
@@ -12,6 +13,7 @@ from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
 from alflow.loop.auditing import Auditing
+from alflow.loop.batching import Known
 from alflow.loop.gate import Comparison, compare
 from alflow.loop.ingest import Notice
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
@@ -29,6 +31,7 @@ from alflow.store import (
     TaskRow,
     TrajectoryRow,
 )
+from alflow.store.costs import measured
 from alflow.store.predictions import errors_by_label
 from alflow.store.views import Progress
 from alflow.store.yields import n_accepted
@@ -47,13 +50,18 @@ class Effects:
         settings: CampaignSettings,
         files: CampaignFiles,
         notify: Callable[[Notice], None],
+        labelers: Callable[[], int],
     ) -> None:
-        """Act on `store` and `files` as `settings` ask; tell `notify` what comes of it."""
+        """Act on `store` and `files` as `settings` ask.
+
+        Tell `notify` what comes of it; `labelers` counts workers for labels.
+        """
         self._store = store
         self._settings = settings
         self._files = files
-        self._auditing = Auditing(store, settings, files, notify)
-        promoting = Promoting(store, settings, files)
+        self._labelers = labelers
+        self._auditing = Auditing(store, settings, files, notify, self._known)
+        promoting = Promoting(store, settings, files, self._known)
         self._verbs: dict[ActionKind, Callable[[Action, Progress], None]] = {
             ActionKind.BEGIN_ITERATION: self._begin_iteration,
             ActionKind.ADD_STRUCTURES: self._add_structures,
@@ -246,9 +254,15 @@ class Effects:
         self._store.set_state(action.state, action.reason)
 
     def _label_tasks(self, iteration: int, structures: list[Structure]) -> list[NewTask]:
+        known = self._known(self._settings.label.primary)
         return publish.label_tasks(
-            self._settings, iteration, structures, self._files.write_blob
+            self._settings, iteration, structures, self._files.write_blob, known=known
         )
+
+    def _known(self, level: str) -> Known:
+        """What is known about the costs of labels at a level."""
+        with self._store.read() as connection:
+            return Known(fit(measured(connection, level)), self._labelers())
 
     def _labelled(self, split: Split, iteration: int | None = None) -> Dataset:
         return self._store.dataset(split, self._settings.label.primary, iteration=iteration)

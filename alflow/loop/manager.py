@@ -93,7 +93,11 @@ class Manager:
         self._untold: list[Notice] = []
         self._ingest = Ingest(campaign.store, campaign.files, self._untold.append)
         self._effects = Effects(
-            campaign.store, campaign.settings, campaign.files, self._notify
+            campaign.store,
+            campaign.settings,
+            campaign.files,
+            self._notify,
+            lambda: executor.slots().get("label", 0),
         )
         level = campaign.settings.label.primary
         self._inputs = Inputs(campaign.store, campaign.files, level)

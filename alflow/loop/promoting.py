@@ -1,5 +1,7 @@
 """Carries out the actions of a promotion."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from alflow.acquisition.promotion import Promoted, Stored, choose, held_out
@@ -11,6 +13,7 @@ from alflow.core.seeds import child_seed
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
+from alflow.loop.batching import Known
 from alflow.loop.plan import Action
 from alflow.loop.promotion import BUDGET, Phase, Predicted, is_promotion, parent_errors
 from alflow.loop.serving import TRANSFER, serving
@@ -23,9 +26,14 @@ class Promoting:
     """What each action of a promotion does to the store and the campaign directory."""
 
     def __init__(
-        self, store: Store, settings: CampaignSettings, files: CampaignFiles
+        self,
+        store: Store,
+        settings: CampaignSettings,
+        files: CampaignFiles,
+        known: Callable[[str], Known],
     ) -> None:
-        """Act on `store` and `files` as `settings` ask."""
+        """Act on `store` and `files` as `settings` ask; `known` tells what a level costs."""
+        self._known = known
         self._store = store
         self._settings = settings
         self._files = files
@@ -63,10 +71,11 @@ class Promoting:
         seed = child_seed(self._settings.seed, f"promote/i{number}")
         tested = held_out([one.id for one in chosen], promote.test_fraction, seed)
         tasks: list[NewTask] = []
+        costs, write = self._known(promote.level), self._files.write_blob
         for part, is_test in (("train", False), ("test", True)):
             some = [by_hash[one.id] for one in chosen if (one.id in tested) == is_test]
             tasks += publish.label_tasks(
-                self._settings, number, some, self._files.write_blob, (promote.level, part)
+                self._settings, number, some, write, (promote.level, part), costs
             )
         with self._store.together():
             self._store.add_structures([], tasks, iteration=number, phase=Phase.RELABEL)

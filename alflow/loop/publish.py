@@ -16,6 +16,7 @@ from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskSpec
 from alflow.loop.bandit import arms_of
+from alflow.loop.batching import NOTHING, Known, in_batches, timeout_s
 from alflow.registry import Settings
 from alflow.store import NewTask
 from alflow.store.views import IterationProgress
@@ -53,10 +54,9 @@ def label_tasks(
     structures: Sequence[Structure],
     write_blob: WriteBlob,
     promoted: tuple[str, str] | None = None,
+    known: Known = NOTHING,
 ) -> list[NewTask]:
-    """Tasks that label structures at the primary level, in batches.
-
-    The structures with most electrons come first: what takes longest must not start last.
+    """Tasks that label structures at the primary level, in batches (`loop.batching`).
 
     Args:
         settings: The campaign's settings.
@@ -65,23 +65,25 @@ def label_tasks(
         write_blob: Puts bytes where workers find them.
         promoted: Another level, and what the labels are for: train or test of a promotion, or what
             tells apart the audits of an iteration.
+        known: What is known about the costs of such labels.
     """
     level, part = promoted or (settings.label.primary, "")
     prefix = f"label/{level}/i{iteration}" + (f"/{part}" if part else "")
     unique = {structure.hash: structure for structure in structures}
-    ordered = sorted(unique.values(), key=lambda s: (-s.n_electrons, s.hash))
-    size = settings.label.batch_size
-    limits = {
-        "timeout_s": settings.label.timeout_s,
-        "memory_MB": settings.label.memory_MB,
-    }
-    batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    label = settings.label
+    batches = in_batches([*unique.values()], label.batch_size, label.batch_s, known)
     return [
         _task(
             settings,
             "label",
             f"{prefix}/{number}",
-            {"labeler": _plain(_labeler(settings, level)), "limits": limits},
+            {
+                "labeler": _plain(_labeler(settings, level)),
+                "limits": {
+                    "timeout_s": timeout_s(batch, label.timeout_s, known.cost),
+                    "memory_MB": label.memory_MB,
+                },
+            },
             iteration=iteration,
             inputs={"structures": write_blob(pack_structures(batch))},
             items=tuple(structure.hash for structure in batch),

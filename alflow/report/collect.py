@@ -2,12 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from alflow.core.errors import PluginError
 from alflow.core.sampling import Gate
+from alflow.loop.forecast import forecast
 from alflow.loop.promotion import Phase
 from alflow.registry import find
 from alflow.report import readings
@@ -46,7 +48,8 @@ def collect(store: Store) -> CampaignReport:
         overview = history.overview(connection)
         if overview is None:
             return CampaignReport(NO_CAMPAIGN, Outcome(Standing.EMPTY))
-        return reader.report(overview, store.name)
+        report = reader.report(overview, store.name)
+    return replace(report, costs=forecast(store, report.header.as_of))
 
 
 class _Reader:

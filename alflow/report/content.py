@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from alflow.loop.outlook import Forecast
 from alflow.report.samples import (
     CalibrationSample,
     Parity,
@@ -281,6 +282,7 @@ class CampaignReport:
         attempts_failed: Failed attempts, newest first; the latest few.
         n_attempts_failed: Number of all failed attempts.
         timeline: Work by worker.
+        costs: What labels cost, and when the rest will be done.
         selected: Last selected candidates, largest spread first.
         provenance: What made the numbers.
     """
@@ -300,6 +302,7 @@ class CampaignReport:
     attempts_failed: tuple[FailedAttempt, ...] = ()
     n_attempts_failed: int = 0
     timeline: Timeline = field(default_factory=Timeline)
+    costs: Forecast = field(default_factory=Forecast)
     selected: tuple[SelectedStructure, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
 

@@ -349,7 +349,20 @@ def _timeline(report: CampaignReport) -> Section:
         tables.hours(work),
         is_wide=True,
     )
-    return replace(section, panels=(gantt,))
+    return replace(section, panels=(gantt, *_costs(report)))
+
+
+def _costs(report: CampaignReport) -> tuple[Panel, ...]:
+    costs = report.costs
+    if not costs.levels:
+        return ()
+    caption = (
+        "Core-seconds: time of a label, times the threads of its worker. Predicted: the newest "
+        "quarter from those before it. "
+    )
+    caption += " ".join(f"{text[0].upper()}{text[1:]}." for text in costs.outlook())
+    table = tables.label_costs(costs.levels)
+    return (Panel("What labels cost", caption=caption.strip(), table=table),)
 
 
 def _structures(report: CampaignReport) -> Section:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from alflow.core.metrics import mae, rmse
 from alflow.core.sampling import StopReason
+from alflow.loop.outlook import LevelCost
 from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
 from alflow.report.estimates import fraction_at
 from alflow.report.figures import bin_edges, spread_values
@@ -44,6 +45,7 @@ WORDS = frozenset(
         ),
         *(
             "latest",
+            "level",
             "message",
             "new labels of",
             "origin",
@@ -356,6 +358,22 @@ def hours(work: Timeline) -> Table:
     ]
     rows.append(("all", grouped(sum(work.counts.values())), significant(total, 3), ""))
     return _table("worker-hours", ("kind", "attempts", "worker-hours", "share"), rows)
+
+
+def label_costs(rows: Sequence[LevelCost]) -> Table:
+    """What labels cost, by level."""
+    cells = [
+        (
+            row.level,
+            grouped(row.n_measured),
+            significant(row.median_core_s, 3),
+            significant(row.upper_core_s, 3),
+            significant(row.ratio, 3),
+        )
+        for row in rows
+    ]
+    numbers = ("measured", "median, core-s", "90 % below, core-s", "measured / predicted")
+    return _table("label-costs", ("level", *numbers), cells)
 
 
 def selected(report: CampaignReport) -> Table:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from alflow.store.costs import measured
 from alflow.store.rows import ItemState, Quality
 from alflow.store.schema import label, label_item, level_of_theory
 from alflow.store.store import Store
@@ -23,7 +25,8 @@ class StoredLevel:
         failed: Number of structures that got none.
         pending: Number of structures that wait for one.
         put_aside: Number of labels that are not trained on.
-        seconds: Mean time of the labels that tell theirs [s]; None if none does.
+        core_s: Median cost of the latest labels that were made here [core-seconds]; None if none
+            tells it.
         programs: Names and versions of programs to the number of their labels.
         settings: What makes it the level it is, resolved (JSON-like).
     """
@@ -34,7 +37,7 @@ class StoredLevel:
     failed: int
     pending: int
     put_aside: int
-    seconds: float | None
+    core_s: float | None
     programs: Mapping[str, int]
     settings: Mapping[str, Any]
 
@@ -59,9 +62,7 @@ def _level(connection: Connection, row: Any) -> StoredLevel:
     states = counted(label_item.c.state, label_item)
     quality = counted(label.c.quality, label)
     programs = counted(label.c.program_version, label)
-    query = select(label.c.extras_json).where(label.c.lot_id == row.id)
-    told = (json.loads(text or "{}") for text in connection.scalars(query))
-    seconds = [float(one["wall_s"]) for one in told if "wall_s" in one]
+    costs = [one.core_s for one in measured(connection, row.name)]
     return StoredLevel(
         name=row.name,
         digest=row.spec_hash,
@@ -69,7 +70,7 @@ def _level(connection: Connection, row: Any) -> StoredLevel:
         failed=states.get(ItemState.FAILED, 0),
         pending=states.get(ItemState.PENDING, 0),
         put_aside=sum(n for key, n in quality.items() if key != Quality.OK),
-        seconds=sum(seconds) / len(seconds) if seconds else None,
+        core_s=median(costs) if costs else None,
         programs=programs,
         settings=json.loads(row.settings_json),
     )

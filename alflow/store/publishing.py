@@ -1,7 +1,7 @@
 """Publishing tasks: once per key, with a reserved label id for each requested label."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +59,7 @@ def publish(tx: Transaction, tasks: Sequence[NewTask]) -> int:
         name: level_id(tx.connection, name)
         for name in {new.lot for new in fresh if new.lot is not None}
     }
+    items = _new_items(tx, fresh, levels)
     for task_id, new in enumerate(fresh, first):
         lot_id = None if new.lot is None else levels[new.lot]
         state, iteration_id = TaskState.QUEUED, iterations[new.iteration]
@@ -79,14 +80,15 @@ def publish(tx: Transaction, tasks: Sequence[NewTask]) -> int:
         }
         _NEW_TASK.run(tx.connection, [values])
         failpoint("store.publish.inside")
-        if new.spec.kind == LABEL:
-            if lot_id is None:
-                raise StoreError(f"label task {new.spec.key!r} names no level of theory")
-            if not _reserve(tx, task_id, new.spec, (iteration_id, lot_id)):
-                # All its labels are known or on their way: there is nothing to do.
-                state = TaskState.DONE
-                done = {"state": state, "ended": tx.now}
-                tx.connection.execute(task.update().where(task.c.id == task_id), done)
+        if (
+            lot_id is not None
+            and new.spec.kind == LABEL
+            and not _reserve(tx, task_id, new.spec, (iteration_id, lot_id), items)
+        ):
+            # All its labels are known or on their way: there is nothing to do.
+            state = TaskState.DONE
+            done = {"state": state, "ended": tx.now}
+            tx.connection.execute(task.update().where(task.c.id == task_id), done)
         counts[iteration_id, new.spec.kind, state] += 1
     counting.add_tasks(tx, counts)
     return len(fresh)
@@ -139,30 +141,72 @@ def _fresh(tx: Transaction, tasks: Sequence[NewTask]) -> list[NewTask]:
     return fresh
 
 
-def _reserve(tx: Transaction, task_id: int, spec: TaskSpec, place: tuple[int, int]) -> int:
-    """Reserve a label id for each structure that has none at this level yet; how many.
+_NewItems = dict[tuple[int, str], tuple[int, int]]
+"""Id of the label and of the structure, by id of the level and hash of the structure."""
 
-    `place` is the ids of the iteration and of the level.
+
+def _new_items(
+    tx: Transaction, tasks: Sequence[NewTask], levels: Mapping[str, int]
+) -> _NewItems:
+    """A label id for each structure of the tasks that has none at their level yet.
+
+    Ids follow those of the structures: what the tasks are made of, and in which order they are
+    to be done, depends on how long others took, and must not be seen in what comes of them.
     """
-    lot_id = place[1]
-    ids = structure_ids(tx.connection, spec.items)
-    missing = [item for item in spec.items if item not in ids]
-    if missing:
-        raise StoreError(
-            f"task {spec.key!r} asks for a label of {missing[0]}, not in the store"
-        )
-    taken: set[int] = set()
-    key = label_item.c.structure_id
-    for asked in bulk.matching(tx.connection, _ASKED, key, list(ids.values())):
-        taken.update(one for one, lot in zip(*asked, strict=True) if lot == lot_id)
-    rows: list[tuple[Any, ...]] = []
+    asked: dict[int, set[str]] = defaultdict(set)
+    for new in tasks:
+        if new.spec.kind == LABEL:
+            if new.lot is None:
+                raise StoreError(f"label task {new.spec.key!r} names no level of theory")
+            asked[levels[new.lot]].update(new.spec.items)
+    ids = structure_ids(
+        tx.connection, [*{one for hashes in asked.values() for one in hashes}]
+    )
+    for new in tasks:
+        missing = [
+            one for one in new.spec.items if new.spec.kind == LABEL and one not in ids
+        ]
+        if missing:
+            raise StoreError(
+                f"task {new.spec.key!r} asks for a label of {missing[0]}, not in the store"
+            )
+    taken: set[tuple[int, int]] = set()
+    for part in bulk.matching(
+        tx.connection, _ASKED, label_item.c.structure_id, [*ids.values()]
+    ):
+        taken.update(zip(*part, strict=True))
+    wanted = sorted(
+        (ids[one], lot_id, one)
+        for lot_id, hashes in asked.items()
+        for one in hashes
+        if (ids[one], lot_id) not in taken
+    )
+    first = next_id(tx.connection, label_item) if wanted else 0
+    return {
+        (lot_id, one): (label_id, structure_id)
+        for label_id, (structure_id, lot_id, one) in enumerate(wanted, first)
+    }
+
+
+def _reserve(
+    tx: Transaction,
+    task_id: int,
+    spec: TaskSpec,
+    place: tuple[int, int],
+    items: _NewItems,
+) -> int:
+    """Give a task those of its items that no task before it has; how many.
+
+    `place` is the ids of the iteration and of the level. What is given is no longer in `items`.
+    """
+    _, lot_id = place
     pending = str(ItemState.PENDING)
-    first = next_id(tx.connection, label_item)
+    rows: list[tuple[Any, ...]] = []
     for position, item in enumerate(spec.items):
-        if ids[item] in taken:
-            continue
-        taken.add(ids[item])
-        rows.append((first + len(rows), task_id, position, ids[item], lot_id, pending))
+        found = items.pop((lot_id, item), None)
+        if found is not None:
+            label_id, structure_id = found
+            rows.append((label_id, task_id, position, structure_id, lot_id, pending))
     names = ("id", "task_id", "position", "structure_id", "lot_id", "state")
     bulk.insert_values(tx.connection, label_item, names, rows)
     splits = splits_of(tx.connection, [row[3] for row in rows])

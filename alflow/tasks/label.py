@@ -3,7 +3,8 @@
 Settings: `labeler` (settings of the level's labeler), `limits` (what one structure may use:
 `timeout_s`, `memory_MB`), `more` (by how much a further try may use more; not there for 1).
 Input: `structures` (a batch). Items: the structures' hashes, in order.
-Each item's result: `{"label": ... | null, "failure": ... | null, "program": version}`.
+Each item's result: `{"label": ... | null, "failure": ... | null, "program": version}`. Extras of
+labels tell what they took: `wall_s` [s] and `cores`.
 
 Failures that another try might mend are not committed: the others of the batch are labelled, then
 the task fails with the results of those under `items`, and its next attempt has only them to do.
@@ -14,6 +15,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +29,7 @@ from alflow.core.tasks import TaskSpec
 from alflow.labelers.isolated import IsolatedLabeler, Limits
 from alflow.labelers.level import has_forces
 from alflow.labelers.quality import judge
+from alflow.models.threads import kernel_threads
 
 LIMITS = ("timeout_s", "memory_MB", "max_memory_MB")
 """Settings that limit what a calculation may use, and change no number."""
@@ -145,7 +148,10 @@ def _result(
         answer = labeler.resume(structure, bench.finished(structure), keep)
     if isinstance(answer, Label):
         answer = judge(answer, structure, has_forces=with_forces) or answer
+    if isinstance(answer, Label):
+        # A labeler that tells its time knows better: parts may be from an earlier attempt.
+        spent = {"wall_s": round(time.perf_counter() - began, 6), "cores": kernel_threads()}
+        answer = replace(answer, extras={**spent, **answer.extras})
     result: dict[str, Any] = {"label": None, "failure": None, "program": labeler.version()}
     result["failure" if isinstance(answer, Failure) else "label"] = answer.to_json()
-    result["wall_s"] = round(time.perf_counter() - began, 4)
     return result

@@ -99,6 +99,10 @@ def test_the_example_of_the_guide(check):
     campaign = check()
     assert campaign.sample.replicas == 64
     assert first_iteration(campaign) == (
+        "104 labels (64 bootstrap, 40 test), then training of an ensemble of 8"
+    )
+    by_four = campaign.label.model_copy(update={"batch_size": 4})
+    assert first_iteration(campaign.model_copy(update={"label": by_four})) == (
         "104 labels (64 bootstrap, 40 test) in 26 tasks, then training of an ensemble of 8"
     )
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -124,6 +125,13 @@ def test_a_training_that_runs_has_a_line():
     assert other == "train/g4 (t-13): has not said anything yet"
 
 
+def test_costs_have_lines():
+    lines = screen(
+        a_status(), "w.db", [], ["cost of a label at dft: 2 core-s", "labels left"]
+    )
+    assert lines[-3:] == ["", "cost of a label at dft: 2 core-s", "labels left"]
+
+
 def test_the_screen_before_anything_happened():
     view = a_status(
         iteration=None, generation=None, manager=ManagerStatus(alive=False), tasks={}
@@ -145,6 +153,7 @@ def test_status_as_json(alflow, database):
     value = alflow("status", database, "--json").json
     assert value["campaign"] == "water"
     assert value["labels"]["failed"] == 1
+    assert value["forecast"] == {"levels": [], "labels": [], "campaign": None}
 
 
 def test_the_database_may_come_from_the_environment(
@@ -214,6 +223,14 @@ def test_levels_of_theory(alflow, database):
     assert (level["name"], level["labels"], level["failed"]) == ("dft", 2, 1)
     assert level["settings"]["basis"] == "6-31g*"
     assert sum(level["programs"].values()) == 2
+
+
+def test_levels_tell_what_a_label_costs(alflow, database):
+    assert alflow("levels", "--json").json[0]["core_s"] is None
+    with sqlite3.connect(database) as connection:
+        connection.execute("""UPDATE label SET extras_json = '{"cores":4,"wall_s":2.5}'""")
+    connection.close()
+    assert "2 labels, 10 core-s each, 1 failed" in alflow("levels").out
 
 
 def test_filters_of_lists(alflow, database):

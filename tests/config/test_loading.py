@@ -22,7 +22,8 @@ def test_the_good_file_has_defaults_and_plugins(tmp_path, good):
     assert settings.train.epochs == 100
     assert settings.system.builders[0].count == 3
     assert settings.label.levels["dft"].basis == "big"
-    assert settings.label.batch_size == 4
+    assert settings.label.batch_size is None
+    assert settings.label.timeout_s == "auto"
     assert settings.loop.bootstrap == 64
     assert settings.loop.max_iterations == 20
     assert settings.test is None

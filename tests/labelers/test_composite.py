@@ -184,6 +184,13 @@ def test_finished_parts_are_not_computed_again():
     assert [sorted(one) for one in kept] == [["a", "b"]]
 
 
+def test_the_time_of_all_parts_counts_those_of_earlier_attempts_too():
+    settings = composite(parts={"a": PUBLISHED, "b": OTHER}, terms={"a": 1, "b": 1})
+    there = {"a": Label(5.0, np.zeros((4, 3)), None, {"wall_s": 100.0})}
+    found = settings.create().resume(crystal(periodic=True), there, lambda _: None)
+    assert 100.0 <= found.extras["wall_s"] < 110.0
+
+
 def test_a_sum_that_is_no_number_is_no_label():
     settings = composite(parts={"a": PUBLISHED}, terms={"a": 1})
     there = {"a": Label(float("inf"))}

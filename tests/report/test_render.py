@@ -9,11 +9,12 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from alflow.loop.outlook import Forecast, LabelsLeft, LevelCost
 from alflow.report.content import Provenance, Standing
 from alflow.report.render import outline, render_html, report_json
 from alflow.report.samples import Timeline
 from alflow.report.sections import sections
-from alflow.report.tables import Table, plain
+from alflow.report.tables import Table, label_costs, plain
 
 MAX_BYTES = 300_000
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -126,6 +127,22 @@ def test_every_figure_has_words_and_numbers(running):
         assert panel.alt
         assert panel.caption
         assert panel.table is not None or panel.title.startswith("Test force error")
+
+
+def test_costs_of_labels_are_told_with_what_is_left(running):
+    costs = Forecast(
+        (LevelCost("dft", 240, 12.0, 31.0, 1.04), LevelCost("cc", 5, 900.0, 950.0, None)),
+        (LabelsLeft(7, "dft", 24, 432.0, 3.9, 1_790_000_000.0),),
+    )
+    assert "What labels cost" not in render_html(running)
+    told = render_html(replace(running, costs=costs))
+    assert "What labels cost" in told
+    assert "Labels left in i7 at dft: 24, about 0.12 core-hours, done by 2026-09-21" in told
+    table = label_costs(costs.levels)
+    assert table.rows == (
+        ("dft", "240", "12.0", "31.0", "1.04"),
+        ("cc", "5", "900", "950", "–"),
+    )
 
 
 def test_hostile_words_stay_words(running):

@@ -133,6 +133,28 @@ def test_a_second_try_may_use_more():
     assert (used["timeout_s"], used["method"]) == (60.0, "hf")
 
 
+def test_a_label_tells_its_time_and_the_cores_of_its_worker(monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    batch = [atoms(NAPS), atoms(LABELLED)]
+    context = Context(batch)
+    task.run(spec(), context)
+    slow, swift = (task.result_of_item(context.items[one.hash]).extras for one in batch)
+    assert 1.0 <= slow["wall_s"] < 10.0
+    assert 0.0 < swift["wall_s"] < 0.9
+    assert (slow["cores"], swift["cores"]) == (3, 3)
+
+
+def test_a_labeler_that_tells_its_time_is_believed(monkeypatch):
+    def label(self, _structure):
+        return Label(1.0, np.zeros((1, 3)), None, {"wall_s": 12.5})
+
+    monkeypatch.setattr(Scripted, "label", label)
+    context = Context([atoms(LABELLED)])
+    task.run(spec(), context)
+    told = task.result_of_item(context.items[atoms(LABELLED).hash]).extras
+    assert told["wall_s"] == 12.5
+
+
 @pytest.mark.parametrize(("act", "words"), [(NAN, "energy"), (WITHOUT_FORCES, "no forces")])
 def test_what_is_no_label_is_put_aside(act, words):
     context = Context([atoms(act)])

@@ -1,0 +1,147 @@
+"""What labels cost, as far as they tell: the time that each took is part of what it tells."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from sqlalchemy import Connection, func, select
+
+from alflow.core.cost import Measured
+from alflow.store import lease
+from alflow.store.rows import ItemState
+from alflow.store.schema import (
+    attempt,
+    iteration,
+    label,
+    label_item,
+    level_of_theory,
+    manager_lease,
+    structure,
+    task,
+)
+
+MOST = 2000
+"""Latest labels of a level that are looked at: enough for any model of what they cost."""
+
+LABEL = "label"
+"""The kind of task that labels."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MeasuredLabel:
+    """A label that says how long it took.
+
+    Attributes:
+        measured: What it was, and its time.
+        iteration: Number of the iteration that asked for it.
+        created: When it was taken in [s since 1970, UTC].
+    """
+
+    measured: Measured
+    iteration: int
+    created: float
+
+
+def measured_labels(connection: Connection, level: str) -> list[MeasuredLabel]:
+    """The latest labels of a level that were made here and tell their time, by id."""
+    query = (
+        select(
+            label.c.extras_json, structure.c.numbers, iteration.c.number, label.c.created
+        )
+        .join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
+        .join(structure, structure.c.id == label.c.structure_id)
+        .join(label_item, label_item.c.id == label.c.id)
+        .join(task, task.c.id == label_item.c.task_id)
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .where(level_of_theory.c.name == level, label.c.attempt_id.is_not(None))
+        .order_by(label.c.id.desc())
+        .limit(MOST)
+    )
+    found = []
+    for extras, numbers, number, created in connection.execute(query):
+        told = json.loads(extras or "{}")
+        if isinstance(told.get("wall_s"), int | float):
+            cores = int(told.get("cores", 1))
+            one = Measured(np.frombuffer(numbers, np.uint8), float(told["wall_s"]), cores)
+            found.append(MeasuredLabel(one, number, created))
+    return found[::-1]
+
+
+def level_names(connection: Connection) -> list[str]:
+    """Names of all levels of theory, in the order in which they came."""
+    query = select(level_of_theory.c.name).order_by(level_of_theory.c.id)
+    return [*connection.scalars(query)]
+
+
+def measured(connection: Connection, level: str) -> list[Measured]:
+    """Times of the latest labels of a level, by id."""
+    return [one.measured for one in measured_labels(connection, level)]
+
+
+def pending(connection: Connection) -> Mapping[str, Sequence[UInt8[np.ndarray, " atoms"]]]:
+    """Atomic numbers of the structures that wait for a label, by level."""
+    query = (
+        select(level_of_theory.c.name, structure.c.numbers)
+        .join(label_item, label_item.c.lot_id == level_of_theory.c.id)
+        .join(structure, structure.c.id == label_item.c.structure_id)
+        .where(label_item.c.state == ItemState.PENDING)
+        .order_by(label_item.c.id)
+    )
+    found = defaultdict(list)
+    for name, numbers in connection.execute(query):
+        found[name].append(np.frombuffer(numbers, np.uint8))
+    return dict(found)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStage:
+    """When an iteration was labelled.
+
+    Attributes:
+        iteration: Its number.
+        began: When the iteration began [s since 1970, UTC].
+        ended: When it ended; None while it runs.
+        first: When the first of its label attempts began.
+        last: When the last of them ended, as far as they have.
+        since: When the first of those began that the last manager handed out.
+    """
+
+    iteration: int
+    began: float
+    ended: float | None
+    first: float
+    last: float | None
+    since: float | None
+
+
+def label_stages(connection: Connection, level: str) -> list[LabelStage]:
+    """When the iterations were labelled at a level, those that were, by number."""
+    newest = select(func.max(manager_lease.c.epoch)).scalar_subquery()
+    handed_out = func.min(attempt.c.started).filter(attempt.c.epoch == newest)
+    query = (
+        select(
+            iteration.c.number,
+            iteration.c.started,
+            iteration.c.ended,
+            func.min(attempt.c.started),
+            func.max(attempt.c.ended),
+            handed_out,
+        )
+        .join(task, task.c.iteration_id == iteration.c.id)
+        .join(attempt, attempt.c.task_id == task.c.id)
+        .join(level_of_theory, level_of_theory.c.id == task.c.lot_id)
+        .where(task.c.kind == LABEL, level_of_theory.c.name == level)
+        .group_by(iteration.c.id, iteration.c.number)
+        .order_by(iteration.c.number)
+    )
+    return [LabelStage(*row) for row in connection.execute(query)]
+
+
+def has_manager(connection: Connection) -> bool:
+    """Whether somebody runs the campaign."""
+    now = lease.clock(connection)
+    rows = connection.execute(select(manager_lease)).all()
+    return any(row.holder is not None and lease.is_alive(row, now) for row in rows)
