@@ -144,7 +144,7 @@ class _Flawed:
         self.flaw, self.model, self.calls = flaw, model, 0
         self.inner = TestStacked.trainer.create(model)
 
-    def train(self, data, seed, initial, progress, context=None):  # noqa: C901
+    def train(self, data, seed, initial, progress, context=None):  # noqa: C901, PLR0912
         data = list(data)
         if self.flaw == "takes NaN":
             data = [
