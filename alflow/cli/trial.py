@@ -47,11 +47,11 @@ def _findings(trial: "Trial") -> list[str]:
         if isinstance(label, Failure):
             lines.append(f"{structure.formula}: {label.kind}: {label.message}")
         else:
-            strongest = 0.0 if label.forces is None else float(abs(label.forces).max())
-            lines.append(
-                f"{structure.formula}: energy {label.energy:.6f} eV, "
-                f"largest force component {strongest:.3f} eV/Å"
-            )
+            force = "no forces"
+            if label.forces is not None:
+                strongest = float(abs(label.forces).max())
+                force = f"largest force component {strongest:.3f} eV/Å"
+            lines.append(f"{structure.formula}: energy {label.energy:.6f} eV, {force}")
     lines += _consistency(trial)
     if trial.training:
         lines.append(f"trained {len(trial.training['members'])} members")
