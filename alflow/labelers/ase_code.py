@@ -1,7 +1,7 @@
 """What can be said about a program behind ASE, and what can be told from it alone."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alflow.core.structures import Structure, lowest_multiplicity
@@ -68,6 +68,8 @@ class Code:
         has_free_energy: Whether ASE reads a free energy.
         module: Module of Python that the program is, and how it is installed; empty if it is none.
         slow_modules: Those of its modules that take long to import.
+        components: Energies [Hartree] that its outputs tell beside the whole one, by name: pattern
+            of the number. Of several the last one counts.
     """
 
     outputs: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ class Code:
     has_free_energy: bool = True
     module: tuple[str, str] = ("", "")
     slow_modules: tuple[str, ...] = ()
+    components: Mapping[str, str] = field(default_factory=dict)
 
 
 def missing(settings: Values, required: tuple[str, ...]) -> str:

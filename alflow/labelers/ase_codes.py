@@ -258,6 +258,11 @@ CODES: dict[str, Code] = {
         knows_spin=True,
         placed=_orca_placed,
         mistake=_orca_mistake,
+        components={
+            "hf": r"Total Energy\s+:\s+(-?\d+\.\d+)\s+Eh",
+            "mp2": r"MP2 CORRELATION ENERGY\s*:\s+(-?\d+\.\d+)\s+Eh",
+            "correlation": r"Final correlation energy\s+\.\.\.\s+(-?\d+\.\d+)",
+        },
     ),
     "aims": Code(
         outputs=("aims.out", "aims.err"),

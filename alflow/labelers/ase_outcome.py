@@ -1,7 +1,7 @@
 """Whether to believe what a program behind ASE said, by its words."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class Reading:
         memory: The line that says that memory ran out, or an empty string.
         version: Version of the program, or an empty string.
         potentials: What the potentials call themselves.
+        components: Energies by name [Hartree].
     """
 
     unconverged: str
@@ -44,6 +45,7 @@ class Reading:
     memory: str
     version: str
     potentials: tuple[str, ...]
+    components: Mapping[str, float]
 
 
 def read_outputs(code: Code, report: Report) -> Reading:
@@ -52,6 +54,7 @@ def read_outputs(code: Code, report: Report) -> Reading:
     converged, finished = not code.converged, not code.finished
     unconverged = memory = version = ""
     potentials: set[str] = set()
+    components: dict[str, float] = {}
     for line in lines:
         if not unconverged and code.unconverged and re.search(code.unconverged, line):
             unconverged = line.strip()
@@ -65,6 +68,9 @@ def read_outputs(code: Code, report: Report) -> Reading:
             version = found[1]
         if code.potentials and (found := re.search(code.potentials, line)):
             potentials.add(found[1])
+        for name, pattern in code.components.items():
+            if found := re.search(pattern, line):
+                components[name] = float(found[1])
     return Reading(
         unconverged[:_LONGEST],
         converged,
@@ -72,6 +78,7 @@ def read_outputs(code: Code, report: Report) -> Reading:
         memory[:_LONGEST],
         version,
         tuple(sorted(potentials)),
+        components,
     )
 
 
@@ -93,6 +100,9 @@ def judge(code: Code, report: Report, answer: Label | Failure) -> Label | Failur
         said: dict[str, Any] = {"program": reading.version} if reading.version else {}
         if reading.potentials:
             said["potentials"] = list(reading.potentials)
+        if reading.components:
+            told = {f"{name}_hartree": one for name, one in reading.components.items()}
+            said["components"] = told
         extras = {**answer.extras, **said}
         return Label(answer.energy, answer.forces, answer.stress, extras)
     kind, text = refused or (FailureKind.CRASH, "no answer")

@@ -20,8 +20,10 @@ from alflow import registry
 from alflow.core.errors import SettingsError, SiteError
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
+from alflow.core.units import EV_PER_HARTREE
 from alflow.labelers.ase import AseSettings
 from alflow.labelers.ase_codes import CODES
+from alflow.labelers.composite import CompositeSettings
 from alflow.labelers.eam import EamSettings
 from alflow.labelers.level import level_digest
 
@@ -271,6 +273,36 @@ def test_orca(replay):
     assert label.energy == pytest.approx(-76.0094 * 27.211386, rel=1e-7)
     assert label.forces[0] == pytest.approx([0, 0, -0.0293 * 51.42207], rel=1e-6)
     assert labeler.version() == "orca 5.0.4"
+
+
+def test_the_level_of_ani_1ccx_adds_up(machine):
+    words = [sys.executable, str(RECORDED / "orca_energies.py")]  # made to the format
+    machine("orca", command=shlex.join(words))
+    scheme = {"name": "CCSD(T)*/CBS", "frozen_core": True}
+    settings = CompositeSettings.model_validate({"scheme": scheme})
+    found = labelled(settings.create(), WATER)
+    near, far = np.exp(-5.46 * 2), np.exp(-5.46 * np.sqrt(3))
+    field = (near * -76.05 - far * -76.06) / (near - far)
+    pairs = (4**2.51 * -0.28 - 3**2.51 * -0.26) / (4**2.51 - 3**2.51)
+    correction = (-0.27 + 0.26) + (-0.211 + 0.21)
+    assert found.energy == pytest.approx(
+        EV_PER_HARTREE * (field + pairs + correction), abs=1e-8
+    )
+    assert found.forces is None
+    parts = found.extras["components"]
+    assert list(parts) == ["mp2_tz", "mp2_qz", "npno_dz", "tpno_dz", "npno_tz"]
+    assert parts["tpno_dz"]["components"] == {
+        "hf_hartree": -76.02,
+        "correlation_hartree": -0.211,
+    }
+    inputs = [part.settings["orcasimpleinput"] for part in settings.all_parts().values()]
+    assert inputs == [
+        "RI-MP2 RI-JK cc-pVTZ cc-pVTZ/JK cc-pVTZ/C TightSCF FrozenCore",
+        "RI-MP2 RI-JK cc-pVQZ cc-pVQZ/JK cc-pVQZ/C TightSCF FrozenCore",
+        "DLPNO-CCSD(T) NormalPNO RI-JK cc-pVDZ cc-pVTZ/JK cc-pVDZ/C TightSCF FrozenCore",
+        "DLPNO-CCSD(T) TightPNO RI-JK cc-pVDZ cc-pVTZ/JK cc-pVDZ/C TightSCF FrozenCore",
+        "DLPNO-CCSD(T) NormalPNO RI-JK cc-pVTZ cc-pVTZ/JK cc-pVTZ/C TightSCF FrozenCore",
+    ]
 
 
 def test_aims(replay):
