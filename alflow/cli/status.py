@@ -98,7 +98,7 @@ def screen(
         f"{view.campaign} · {where} · generation {generation}",
         verdict(view, database),
         f"manager: {_manager(view)}",
-        f"labels: {counts}",
+        f"labels: {counts}" + (f", {view.put_aside} put aside" if view.put_aside else ""),
         *_refused(view),
         "",
         *plain_table(_stages(view)),

@@ -10,7 +10,7 @@ from alflow.config.layout import plugin_settings
 from alflow.config.translation import findings_of
 from alflow.core.findings import Finding
 from alflow.core.labels import AUDIT
-from alflow.labelers.level import tightened
+from alflow.labelers.level import merged, tightened
 from alflow.registry import Settings
 
 
@@ -42,17 +42,25 @@ def audit_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     changes = audit.get("changes") if isinstance(audit, Mapping) else None
     level = plugin_settings(data, ("label", "levels", primary))
     if isinstance(changes, Mapping) and isinstance(level, Settings):
-        yield from _changes(level, changes)
+        yield from _changes(primary, level, changes)
 
 
-def _changes(level: Settings, changes: Mapping[str, Any]) -> Iterator[Finding]:
+def _changes(
+    primary: str, level: Settings, changes: Mapping[str, Any]
+) -> Iterator[Finding]:
     place = ("label", "audit", "changes")
     if "kind" in changes:
         message = "an audit is computed by the labeler of the level"
         yield Finding((*place, "kind"), message, "leave it out", "AL121")
         return
+    # As if the changed level stood in a file, so that the hints are those of its labeler.
+    changed = merged(tightened(level).model_dump(mode="json"), changes)
+    here = {"label": {"primary": primary, "levels": {primary: changed}}}
     try:
-        tightened(level, changes)
+        CampaignSettings.model_validate(here)
     except ValidationError as error:
-        for one in findings_of(error, dict(changes)):
-            yield Finding((*place, *one.path), one.message, one.hint, one.code)
+        level_path = ("label", "levels", primary)
+        for one in findings_of(error, here):
+            rest = one.path[len(level_path) :]
+            if one.path[: len(level_path)] == level_path and rest and rest[0] in changes:
+                yield Finding((*place, *rest), one.message, one.hint, one.code)

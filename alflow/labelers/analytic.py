@@ -65,7 +65,9 @@ class AnalyticSettings(Settings):
     def create(self) -> "AnalyticLabeler":
         """The labeler with these settings."""
         from alflow.models.gupta import GuptaPotential
+        from alflow.models.neighbours import prepare_search
 
+        prepare_search()  # here, not in the time that a structure may take
         return AnalyticLabeler(GuptaPotential(self.resolved()))
 
 

@@ -99,7 +99,9 @@ class EamSettings(Settings):
         """
         from alflow.labelers.embedded_atom import EmbeddedAtom
         from alflow.labelers.setfl import read_setfl
+        from alflow.models.neighbours import prepare_search
 
+        prepare_search()  # here, not in the time that a structure may take
         path = Path(self.file)
         potential = EmbeddedAtom(read_setfl(_content(path, self.sha256), path.name))
         return EamLabeler(potential, self.min_distance_A or potential.first_A)

@@ -59,14 +59,15 @@ def tightened(settings: Settings, changes: Mapping[str, Any] | None = None) -> S
     tight = settings.tightened() if isinstance(settings, Tightens) else settings
     if not changes:
         return tight
-    return type(tight).model_validate(_merged(tight.model_dump(mode="json"), changes))
+    return type(tight).model_validate(merged(tight.model_dump(mode="json"), changes))
 
 
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Raw settings with others in their place, mappings inside of mappings included."""
     both = dict(old)
     for name, value in new.items():
         is_nested = isinstance(value, Mapping) and isinstance(old.get(name), Mapping)
-        both[name] = _merged(old[name], value) if is_nested else value
+        both[name] = merged(old[name], value) if is_nested else value
     return both
 
 

@@ -46,7 +46,10 @@ class Auditing:
         self._level = settings.label.primary
 
     def routine(self, iteration: int) -> list[NewTask]:
-        """Tasks that compute the random share of labels again, as far as it has not been."""
+        """Tasks that compute the random share of labels again, as far as it has not been.
+
+        They go with an iteration's new labels, and are of earlier ones: nothing waits for them.
+        """
         settings = self._settings.label.audit
         if settings is None or settings.fraction == 0:
             return []

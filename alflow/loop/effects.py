@@ -166,7 +166,10 @@ class Effects:
             serving(view, action.iteration),
             rows,
             verdicts,
-            self._label_tasks(action.iteration, chosen),
+            [
+                *self._label_tasks(action.iteration, chosen),
+                *self._auditing.routine(action.iteration),
+            ],
         )
 
     def _train(self, action: Action, view: Progress) -> None:
@@ -176,12 +179,11 @@ class Effects:
         parent = None if is_new else old
         initial = self._pretrained() if parent is None else self._weights_blob(parent)
         check = [] if old is None else [self._calibration_task(old, iteration)]
-        audits = self._auditing.routine(iteration)
 
         def tasks(snapshot: Snapshot) -> list[NewTask]:
             dataset = self._files.write_blob(pack_dataset(snapshot.items))
             train = publish.train_task(self._settings, iteration, dataset, initial)
-            return [train, *check, *audits]
+            return [train, *check]
 
         self._store.begin_generation(
             iteration,

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from vesin import NeighborList
 
+from alflow.core.structures import Structure
 from alflow.models.compiled import is_switched_off, usable
 from alflow.models.potential import Batch, Pairs
 
@@ -45,6 +46,13 @@ def neighbour_pairs(batch: Batch, cutoff_A: float) -> Pairs:
         torch.from_numpy(j).to(device),
         torch.from_numpy(shifts).to(device, batch.positions.dtype),
     )
+
+
+def prepare_search() -> None:
+    """Let the search be compiled, where it is not yet: the first time takes up to half a minute."""
+    numbers, positions = np.ones(2, np.uint8), np.eye(3)[:2]
+    cell = Structure(numbers, positions, 9.0 * np.eye(3), np.ones(3, bool))
+    neighbour_pairs(Batch.from_structures([cell, Structure(numbers, positions)]), 2.0)
 
 
 def _compiled_pairs(

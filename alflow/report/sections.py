@@ -253,8 +253,9 @@ def _noise(report: CampaignReport) -> tuple[Panel, ...]:
         return ()
     last = report.in_use[-1] if report.in_use else None
     caption = (
-        "A random share of the labels, and those that the model contradicts, are computed again "
-        "with more care. No model can be tested to be better than its labels. "
+        "A random share of the labels, and those that the model contradicts, are computed again, "
+        "with more care where the labeler can (label.audit in the guide); the numbers are of those "
+        "that held. No model can be tested to be better than its labels. "
         f"{wording.refuted(found)}"
     )
     return (

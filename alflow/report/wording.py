@@ -268,14 +268,16 @@ def parity_title(quantity: str, rows: Sequence[GenerationRow]) -> str:
 
 def noise_title(noise: LabelNoise) -> str:
     """How far labels are off that were computed again."""
-    n = count(noise.n, "label")
+    n = f"{noise.n - noise.n_refuted} of {count(noise.n, 'label')} held when computed again"
     if noise.n == noise.n_refuted:
-        return f"{n} computed again: none held"
+        return n
+    if not any(noise.energy):
+        return f"{n}, and came out the same"
     energy = f"{significant(1000 * rmse(np.array(noise.energy)), 2)} meV/atom"
     if not noise.force:
-        return f"{n} computed again: energies differ by {energy}"
+        return f"{n}: energies differ by {energy}"
     force = f"{significant(1000 * rmse(np.array(noise.force)), 2)} meV/Å"
-    return f"{n} computed again: energies differ by {energy}, forces by {force}"
+    return f"{n}: energies differ by {energy}, forces by {force}"
 
 
 def refuted(noise: LabelNoise) -> str:
@@ -283,8 +285,8 @@ def refuted(noise: LabelNoise) -> str:
     if not noise.n_refuted:
         return "All of them held."
     n = noise.n_refuted
-    which = "One of them was" if n == 1 else f"{grouped(n)} of them were"
-    return f"{which} wrong and put aside: alflow ls labels --state suspect."
+    which = "One of them" if n == 1 else f"{grouped(n)} of them"
+    return f"{which} did not hold. What is put aside: alflow ls labels --state suspect."
 
 
 def survival_title(curves: Sequence[SurvivalCurve]) -> str:

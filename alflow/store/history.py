@@ -8,7 +8,7 @@ content alone. A number that was not finite is NaN.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from alflow.core.labels import AUDIT
 from alflow.core.sampling import Decision
@@ -221,12 +221,17 @@ def candidate_counts(connection: Connection) -> list[CandidateCount]:
     return [CandidateCount(*row) for row in connection.execute(query)]
 
 
+def _is_no_audit() -> ColumnElement[bool]:
+    audits = select(level_of_theory.c.id).where(level_of_theory.c.name.endswith(AUDIT))
+    return label_item.c.lot_id.not_in(audits)
+
+
 def label_failure_counts(connection: Connection) -> dict[str, int]:
-    """Number of failed labels by kind, the most frequent first."""
+    """Number of failed labels by kind, the most frequent first; without audits."""
     number = func.count()
     query = (
         select(label_item.c.failure_kind, number)
-        .where(label_item.c.state == ItemState.FAILED)
+        .where(label_item.c.state == ItemState.FAILED, _is_no_audit())
         .group_by(label_item.c.failure_kind)
         .order_by(number.desc(), label_item.c.failure_kind)
     )
@@ -242,7 +247,11 @@ def label_failures(connection: Connection, kind: str, limit: int) -> list[LabelF
             label_item.c.task_id,
             func.coalesce(label_item.c.message, ""),
         )
-        .where(label_item.c.state == ItemState.FAILED, label_item.c.failure_kind == kind)
+        .where(
+            label_item.c.state == ItemState.FAILED,
+            label_item.c.failure_kind == kind,
+            _is_no_audit(),
+        )
         .order_by(label_item.c.id.desc())
         .limit(limit)
     )

@@ -163,6 +163,7 @@ class Status:
         phase: What that iteration is waiting for.
         generation: Number of the last generation that is ready, None before the first.
         refused: Later ones, which were worse on the test set.
+        put_aside: Number of labels of the primary level that are not trusted.
         labels: Number of requested labels by state: pending, ok, failed.
         tasks: Number of tasks by kind and state.
         manager: Who runs it.
@@ -185,6 +186,7 @@ class Status:
     troubles: Troubles = field(default_factory=Troubles)
     arms: Sequence[ArmYield] = ()
     refused: Sequence[int] = ()
+    put_aside: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
@@ -197,7 +199,7 @@ def progress(store: Store) -> Progress:
         if connection.scalar(select(campaign.c.id).limit(1)) is None:
             return Progress.empty()
         row = campaigns.load(connection)
-        primary = dict(row.config.get("label") or {}).get("primary")
+        primary = _primary(row.config)
         labels = _label_counts(connection, primary)
         put_aside = _put_aside(connection, primary)
         learnt = [count for count in labels if count[-1]]
@@ -245,6 +247,7 @@ def status(store: Store) -> Status:
             troubles=troubles(connection, utc_now()),
             arms=[one for one in yields if one.iteration == yields[-1].iteration],
             refused=[number for number in refused if ready and number > ready[-1]],
+            put_aside=_put_aside(connection, _primary(row.config)).total(),
         )
 
 
@@ -279,6 +282,11 @@ def _label_counts(connection: Connection, primary: str | None) -> list[LabelCoun
         (number, split, state, int(n), primary in (None, level))
         for number, split, state, n, level in connection.execute(query)
     ]
+
+
+def _primary(config: Mapping[str, Any]) -> str | None:
+    name: str | None = dict(config.get("label") or {}).get("primary")
+    return name
 
 
 def _put_aside(connection: Connection, primary: str | None) -> Counter[str]:

@@ -1,6 +1,7 @@
 """Labels from tabulated embedded-atom potentials."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -370,3 +371,24 @@ def test_a_file_that_is_gone_is_missing_here(files, tmp_path):
     assert list(settings.missing_here()) == []
     file.unlink()
     assert [finding.path for finding in settings.missing_here()] == [("file",)]
+
+
+@pytest.mark.parametrize("kind", ["analytic", "eam"])
+def test_what_must_be_compiled_is_compiled_before_the_clock_starts(kind, tmp_path):
+    """With a deadline of seconds the first structures would be killed, each time anew."""
+    file = tmp_path / "al.eam.alloy"
+    file.write_text(setfl_files.setfl(["Al"], fs=False))
+    given = {"kind": kind, **({"file": str(file)} if kind == "eam" else {})}
+    program = (
+        "import json, sys; from alflow import registry;"
+        "given = json.loads(sys.argv[1]);"
+        "registry.find('labelers', given['kind']).model_validate(given).create();"
+        "from alflow.models.pair_search import search; print(len(search.signatures))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(given)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "1"

@@ -267,7 +267,10 @@ def test_without_audits_nothing_is_doubted(tmp_path):
 
 def test_a_routine_share_is_computed_again_although_nothing_is_strange(tmp_path):
     quiet = settings_of(
-        bootstrap=30, labeler={"rates": {}}, audit={"fraction": 0.1, "suspects": 0}
+        bootstrap=30,
+        iterations=1,
+        labeler={"rates": {}},
+        audit={"fraction": 0.1, "suspects": 0},
     )
     run(quiet, tmp_path / "al.db")
     with resume_campaign(tmp_path / "al.db") as campaign:

@@ -207,11 +207,14 @@ def test_significant_keeps_three_digits(value):
 def test_noise_of_labels_stands_beside_the_errors_of_the_model():
     noise = LabelNoise(5, 1, (0.001, -0.002, 0.0005, 0.0), (0.004, 0.003))
     assert wording.noise_title(noise) == (
-        "5 labels computed again: energies differ by 1.1 meV/atom, forces by 3.5 meV/Å"
+        "4 of 5 labels held when computed again: energies differ by 1.1 meV/atom, "
+        "forces by 3.5 meV/Å"
     )
-    assert wording.refuted(noise).startswith("One of them was wrong")
+    assert wording.refuted(noise).startswith("One of them did not hold.")
     assert wording.refuted(LabelNoise(5, 0)) == "All of them held."
-    assert wording.noise_title(LabelNoise(1, 1)) == "1 label computed again: none held"
+    assert wording.noise_title(LabelNoise(1, 1)) == "0 of 1 label held when computed again"
+    same = wording.noise_title(LabelNoise(2, 0, (0.0, 0.0)))
+    assert same == "2 of 2 labels held when computed again, and came out the same"
     row = GenerationRow(3, "ready", 8, 100, 20, 0.05, 0.004, "", (), ())
     table = tables.noise(noise, row)
     assert [cells[2:] for cells in table.rows] == [
