@@ -45,7 +45,7 @@ def act(number):
 
 
 def apart():
-    """Starts a process that has another session and no parent any more; its number."""
+    """Starts a process in a session of its own, whose parent is gone; its number."""
     start = "subprocess.Popen(['sleep', '600'], start_new_session=True, stdout=-3).pid"
     command = [sys.executable, "-c", f"import subprocess; print({start})"]
     return int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
