@@ -119,8 +119,8 @@ def show(
 
 def told(what: str, key: str, value: Any) -> Any:
     """A value as it stands in a table: numbers of objects with their prefix, moments in UTC."""
-    if value is None:
-        return None
+    if not isinstance(value, int | float):
+        return value
     if key in _MOMENTS:
         return utc(value)
     if key == "energy":

@@ -225,6 +225,18 @@ def test_levels_of_theory(alflow, database):
     assert sum(level["programs"].values()) == 2
 
 
+def test_words_in_the_settings_of_a_level_are_told_as_they_are(alflow, database):
+    settings = '{"kind":"ase","energy":"free","created":"by hand","number":"n","id":"x"}'
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE level_of_theory SET settings_json = ?", (settings,))
+    connection.close()
+    result = alflow("levels")
+    assert result.code == 0
+    told = [line.split(maxsplit=1) for line in result.out.splitlines()]
+    for row in (["energy", "free"], ["created", "by hand"], ["number", "n"], ["id", "x"]):
+        assert row in told
+
+
 def test_levels_tell_what_a_label_costs(alflow, database):
     assert alflow("levels", "--json").json[0]["core_s"] is None
     with sqlite3.connect(database) as connection:
