@@ -184,8 +184,12 @@ class _Process:
         self.has_ended = False
 
     def used_MB(self) -> float:
-        """Resident memory of the process and its descendants beyond that at its start [MB]."""
-        return self._resident_MB() - self._at_start_MB
+        """Memory of the process and its descendants beyond that at its start [MB].
+
+        What is resident may shrink as well, where pages that it shares with its parent are taken
+        back by the kernel: at least what it shares with nobody counts.
+        """
+        return max(self._resident_MB() - self._at_start_MB, self._private_MB())
 
     def end(self) -> int:
         """Kill it with all that it started; how it ended, negative for a signal."""
@@ -217,6 +221,13 @@ class _Process:
         for process in family(self._pid):
             with suppress(psutil.Error):
                 found += process.memory_info().rss / 1e6
+        return found
+
+    def _private_MB(self) -> float:
+        found = 0.0
+        for process in family(self._pid):
+            with suppress(psutil.Error):
+                found += process.memory_full_info().uss / 1e6
         return found
 
 

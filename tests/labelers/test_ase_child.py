@@ -215,11 +215,13 @@ def test_the_child_ends_with_its_labeler(scripted, log):
 
 
 def test_the_child_ends_with_its_batch(scripted, log):
+    before = {one.pid for one in psutil.Process().children(recursive=True)}
     with closing(IsolatedLabeler(scripted().create(), Limits())) as isolated:
         assert kinds(isolated, 66, 67) == [Label, Label]
         child = log()[0][1]
         assert is_running(child)
-        started = [one.pid for one in psutil.Process().children(recursive=True)]
+        now = {one.pid for one in psutil.Process().children(recursive=True)}
+        started = now - before
         assert child in started
     wait_until(lambda: not any(map(is_running, started)))
 

@@ -16,6 +16,7 @@ import pytest
 from alflow.core.errors import SiteError
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
+from alflow.labelers import isolated
 from alflow.labelers.isolated import IsolatedLabeler, Limits
 
 
@@ -177,6 +178,7 @@ import os, sys
 import numpy as np
 sys.path.insert(0, {folder!r})
 from test_isolated import Scripted, atoms, hang_in_c
+from alflow.labelers import isolated
 from alflow.labelers.isolated import IsolatedLabeler, Limits
 
 def hang():
@@ -198,3 +200,17 @@ def test_it_dies_with_the_process_that_asked():
     parent.wait()
     parent.stdout.close()
     assert is_gone(child)
+
+
+def test_memory_is_noticed_although_shared_pages_go_away(monkeypatch):
+    """What a fork shares with its parent the kernel may take back, as the process grows."""
+    monkeypatch.setattr(isolated._Process, "_resident_MB", lambda _process: 3000.0)
+
+    def grow() -> None:
+        kept = [np.ones(10_000_000) for _ in range(10)]  # 800 MB
+        time.sleep(30)
+        del kept
+
+    (killed,) = labels({1: grow}, 1, memory_MB=200.0)
+    assert killed.kind is FailureKind.RESOURCE
+    assert killed.details["used_MB"] > 200

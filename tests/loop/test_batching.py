@@ -181,5 +181,8 @@ def test_a_campaign_finds_out_the_same_whatever_its_labels_cost(tmp_path, monkey
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
     assert slow == swift
-    limits = [spec.settings["limits"]["timeout_s"] for spec in (*specs, *others)]
+    # What is computed again for an audit is a level of its own, of which nothing is known yet.
+    known = [spec for spec in (*specs, *others) if "/audit/" not in spec.key]
+    limits = [spec.settings["limits"]["timeout_s"] for spec in known]
+    assert len(limits) > 4
     assert all(LEAST_S <= one < DAY_S for one in limits)

@@ -84,10 +84,12 @@ def _n_labels(directory: Path) -> int:
 
 
 def _executions(directory: Path) -> dict[str, int]:
-    """How often each label was committed by a worker, by structure hash."""
+    """How often each label was committed by a worker, by level and structure hash."""
     counts: dict[str, int] = {}
     for path in (directory / "small" / "tasks").glob("*/attempts/*/out/items/*.json"):
-        counts[path.stem] = counts.get(path.stem, 0) + 1
+        spec = json.loads((path.parents[4] / "spec.json").read_bytes())
+        label = f"{spec['key'].partition('/i')[0]} {path.stem}"
+        counts[label] = counts.get(label, 0) + 1
     return counts
 
 

@@ -408,9 +408,13 @@ class Play:
         ]
         return [claim for claim in found if not claim["is_revoked"]]
 
-    def executions(self) -> list[str]:
-        """Each label that a worker committed, as often as that happened."""
-        return [path.stem for path in self.root.glob("tasks/*/attempts/*/out/items/*.json")]
+    def executions(self) -> list[tuple[str, str]]:
+        """Level and structure of each label that a worker committed, as often as that happened."""
+        found = []
+        for path in self.root.glob("tasks/*/attempts/*/out/items/*.json"):
+            spec = json.loads((path.parents[4] / "spec.json").read_bytes())
+            found.append((spec["key"].partition("/i")[0], path.stem))
+        return found
 
     def close(self) -> None:
         for manager in self.managers:

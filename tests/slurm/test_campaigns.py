@@ -21,7 +21,9 @@ def label_attempts(play):
 def check_end(slurm, play, iterations):
     """Nothing was done twice, and nothing is left."""
     items = play.executions()
-    assert len(items) == len(set(items)) == 4 + 6 + 6 * iterations
+    assert len(items) == len(set(items))
+    asked = [structure for level, structure in items if not level.endswith("/audit")]
+    assert len(asked) == 4 + 6 + 6 * iterations
     results = [
         json.loads(path.read_bytes()) for path in play.root.glob("tasks/*/*/*/result.json")
     ]
