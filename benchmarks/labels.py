@@ -148,12 +148,11 @@ def measure(
             for attempt in attempts[n_workers:]
             for item in files.read_items(attempt.task_id).values()
         ]
-    labelled = [item for item in items if item["label"] is not None]
-    labels = [item["label"] for item in labelled]
+    labels = [item["label"] for item in items if item["label"] is not None]
     inside_s = sum(
         label["extras"].get("calculation_s", label["extras"]["wall_s"]) for label in labels
     )
-    around_s = sum(item["wall_s"] for item in labelled) - inside_s
+    around_s = sum(label["extras"]["wall_s"] for label in labels) - inside_s
     return {
         "labels": len(labels),
         "failed": len(items) - len(labels),
