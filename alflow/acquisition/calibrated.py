@@ -22,9 +22,10 @@ class CalibratedSettings(Settings):
     frame. A frame is flagged where that bound is beyond the tolerance.
 
     Early on everything would be flagged at once, and nothing explored. So limits are multiplied by
-    a factor that follows the yield: it grows while nearly every trajectory is flagged, and shrinks
-    whenever fewer frames are flagged than can be labelled. An iteration that is short of frames at
-    a factor of 1 or less finds nothing beyond the tolerance: that is what convergence looks like.
+    a factor that follows the yield: it grows to where the stated share of the trajectories would
+    have been flagged, and shrinks whenever fewer frames are flagged than can be labelled. An
+    iteration that is short of frames at a factor of 1 or less finds nothing beyond the tolerance:
+    that is what convergence looks like.
     """
 
     kind: Literal["calibrated"] = "calibrated"
@@ -43,20 +44,26 @@ class CalibratedSettings(Settings):
     """Number of the last iterations whose labels tell how errors go with spreads."""
     prior_ratio: float = Field(default=2.0, gt=0)
     """Bound of the error in units of the spread before there are labels enough to tell."""
+    largest_ratio: float = Field(default=6.0, gt=0)
+    """An ensemble that is farther off than this many times its spread is not told by its spread:
+    the bound goes no further."""
     atom_factor: float = Field(default=4.0, gt=1)
     """A frame is also flagged where the force spread of an atom is beyond this many times the
     limit of the mean."""
     grace_fs: float = Field(default=200.0, ge=0)
     """Time at the start of a trajectory in which no frame is flagged [fs]; without it, every
     strained start is flagged at once and nothing is explored."""
-    start_factor: float = Field(default=2.5, ge=1)
+    flagged_share: float = Field(default=0.6, gt=0, lt=1)
+    """Share of the trajectories that should end at a flagged frame, as long as that fills the
+    places: the others go on to where nothing is known either."""
+    start_factor: float = Field(default=3.0, ge=1)
     """Factor on the limits for the first generation."""
-    largest_factor: float = Field(default=6.0, ge=1)
+    largest_factor: float = Field(default=30.0, ge=1)
     """Factor beyond which limits are not loosened."""
     smallest_factor: float = Field(default=0.3, gt=0, le=1)
     """Factor below which limits are not tightened."""
     step: float = Field(default=0.75, gt=0, lt=1)
-    """Factor by which limits are tightened, and its inverse that by which they are loosened."""
+    """Factor by which limits are tightened where too few frames were flagged."""
     rejected_factor: float = Field(default=10.0, gt=1)
     """Candidates beyond this multiple of a limit are turned down: atoms that fuse or fly apart
     teach the ensemble nothing that it needs."""

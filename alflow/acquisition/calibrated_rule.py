@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from alflow.acquisition.calibrated import CalibratedSettings
 from alflow.acquisition.calibration import Calibration, calibrate
 from alflow.acquisition.selecting import Choice, chosen
 from alflow.core.past import PastIteration
 from alflow.core.sampling import Candidate, Gate, Limit, Selection
 
-SATURATED = 0.8
-"""Share of trajectories that are flagged beyond which limits are too tight to explore."""
+ROOM = 1.2
+"""Flagged frames for each place that looser limits must leave: there is something to choose."""
 
 
 class CalibratedRule:
@@ -22,8 +24,9 @@ class CalibratedRule:
     def gate(self, generation: int, past: Sequence[PastIteration] = ()) -> Gate:  # noqa: ARG002 - what counts is in the past
         """The gate for the next iteration: tolerances by learnt ratios, times the factor."""
         settings, known = self._settings, self.calibration(past)
-        force = settings.force_tolerance_eV_per_A.limit(1 / known.force)
-        energy = settings.energy_tolerance_meV.limit(1e-3 / known.energy)
+        ratios = [min(one, settings.largest_ratio) for one in (known.force, known.energy)]
+        force = settings.force_tolerance_eV_per_A.limit(1 / ratios[0])
+        energy = settings.energy_tolerance_meV.limit(1e-3 / ratios[1])
         atom = Limit(
             force.base * settings.atom_factor, force.per_force * settings.atom_factor
         )
@@ -46,8 +49,9 @@ class CalibratedRule:
         for one in past:
             if one.is_short:
                 factor = max(factor * settings.step, settings.smallest_factor)
-            elif one.n_flagged > SATURATED * one.n_trajectories:
-                factor = min(factor / settings.step, settings.largest_factor)
+            else:
+                factor *= _loosening(one, settings.flagged_share)
+                factor = min(factor, settings.largest_factor)
         return factor
 
     def select(
@@ -73,3 +77,12 @@ class CalibratedRule:
             settings.min_distance,
         )
         return chosen(candidates, budget, seed, how)
+
+
+def _loosening(one: PastIteration, share: float) -> float:
+    """Factor on the limits at which the stated share of its trajectories had been flagged."""
+    wanted = max(share * one.n_trajectories, ROOM * one.n_places)
+    ordered = np.sort(one.excess)[::-1]
+    if not wanted < len(ordered):
+        return 1.0
+    return max(1.0, float(ordered[int(wanted)]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from alflow.core.elements import atomic_number
@@ -159,6 +159,51 @@ class BudgetSettings(Settings):
 
     labels: int | None = Field(default=None, ge=1)
     """Largest number of label calculations asked for; null sets no limit."""
+    core_hours: float | None = Field(default=None, gt=0)
+    """Time that workers may compute, failed attempts included, times their threads [h]; looked at
+    after each iteration. Null sets no limit."""
+    wall_hours: float | None = Field(default=None, gt=0)
+    """Time from the first task to the last one [h], pauses included; looked at after each
+    iteration. Null sets no limit."""
+
+
+class AuditBoundSettings(Settings):
+    """Convergence by frames drawn at random: hardly any has an error beyond a tolerance.
+
+    The bound on their share holds at every look (Robbins, Annals of Mathematical Statistics 41,
+    1397 (1970)), so that stopping at the first good one does not flatter. Without exceedance 15
+    frames bound the share by 0.32, 50 by 0.13, 100 by 0.073, at a confidence of 0.95.
+    """
+
+    force_eV_per_A: float | None = Field(default=None, gt=0)
+    """Error of the forces, the mean over the atoms of a frame, that is fine [eV/Å]; null leaves
+    forces out."""
+    energy_meV: float | None = Field(default=None, gt=0)
+    """Error of the energy, divided by the square root of the number of atoms, that is fine [meV];
+    null leaves energies out."""
+    share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of frames that may be beyond."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Probability that the bound on that share holds."""
+    window: int = Field(default=5, ge=1)
+    """Number of the last iterations whose frames count."""
+
+    @model_validator(mode="after")
+    def _has_tolerance(self) -> "AuditBoundSettings":
+        if self.force_eV_per_A is None and self.energy_meV is None:
+            raise ValueError(
+                "neither force_eV_per_A nor energy_meV is given: nothing to bound"
+            )
+        return self
+
+
+class PlateauSettings(Settings):
+    """Convergence by the error on the test set: it does not fall any more."""
+
+    iterations: int = Field(default=3, ge=1)
+    """Number of the last iterations that brought no better generation."""
+    improvement: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the best error before them by which they would have had to be better."""
 
 
 class ConvergedSettings(Settings):
@@ -169,6 +214,13 @@ class ConvergedSettings(Settings):
     survival_ps: float | None = Field(default=None, gt=0)
     """Simulated time [ps] for which no replica may meet a frame that the ensemble does not
     know; null leaves the criterion out."""
+    audit: AuditBoundSettings | None = None
+    """A bound on the share of wrong frames among those drawn at random; null leaves it out."""
+    plateau: PlateauSettings | None = None
+    """An error on the test set that has stopped falling; null leaves it out."""
+    stalled: int | None = Field(default=None, ge=1)
+    """Number of iterations in a row that are short of flagged frames at limits no looser than the
+    tolerance (`acquire.kind: calibrated`); null leaves the criterion out."""
 
 
 class StopSettings(Settings):

@@ -48,6 +48,8 @@ class PastIteration:
         n_trajectories: Trajectories that it ran.
         n_flagged: Those of them that ended at a flagged frame.
         n_places: Labels that it could have asked for.
+        excess: Of its flagged frames: the spread in units of the limit that it exceeds by the
+            largest factor, (flagged,).
         checked: Its frames that have a label by now.
     """
 
@@ -55,6 +57,7 @@ class PastIteration:
     n_trajectories: int
     n_flagged: int
     n_places: int
+    excess: Float[np.ndarray, " flagged"] = field(default_factory=lambda: np.zeros(0))
     checked: Checked = field(default_factory=Checked.none)
 
     @property

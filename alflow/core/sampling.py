@@ -105,16 +105,24 @@ class Gate:
 
     def exceeded(self, spread: Spread) -> str | None:
         """The measure that exceeds its limit by the largest factor, or None if none does."""
-        worst, worst_ratio = None, 1.0
+        worst, ratio = self.worst(spread)
+        return None if ratio <= 1.0 else worst
+
+    def worst(self, spread: Spread) -> tuple[str, float]:
+        """The measure that is largest in units of its limit, and that ratio.
+
+        The ratio of a spread that is not finite is infinite; without limits it is 0.
+        """
+        worst, largest = "", 0.0
         for name in ("energy", "force_mean", "force_max"):
             limit: Limit | None = getattr(self, name)
             if limit is None:
                 continue
             value = getattr(spread, name)
             ratio = value / limit.at(spread.force_scale) if np.isfinite(value) else np.inf
-            if not ratio <= worst_ratio:
-                worst, worst_ratio = name, ratio
-        return worst
+            if not ratio <= largest:
+                worst, largest = name, float(ratio)
+        return worst, largest
 
     def scaled(self, factor: float) -> "Gate":
         """The same gate with every limit multiplied by `factor`."""

@@ -1,12 +1,13 @@
 """Carries out the actions of a plan: reads what tasks left, writes one transaction each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from alflow.config.campaign import CampaignSettings
 from alflow.core.batches import pack_dataset, unpack_structures
 from alflow.core.cost import fit
 from alflow.core.datasets import Dataset
+from alflow.core.past import Checked, PastIteration
 from alflow.core.sampling import Candidate, Decision, Gate
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
@@ -15,6 +16,7 @@ from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
 from alflow.loop.auditing import Auditing
 from alflow.loop.batching import Known
+from alflow.loop.calibration import calibration_statistics
 from alflow.loop.gate import Comparison, compare
 from alflow.loop.ingest import Notice
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
@@ -33,7 +35,13 @@ from alflow.store import (
     TrajectoryRow,
 )
 from alflow.store.costs import measured
-from alflow.store.past import N_PLACES, past_iterations
+from alflow.store.past import (
+    N_FLAGGED,
+    N_PLACES,
+    N_TRAJECTORIES,
+    checked_frames,
+    past_iterations,
+)
 from alflow.store.predictions import errors_by_label
 from alflow.store.views import Progress
 from alflow.store.yields import n_accepted
@@ -240,6 +248,9 @@ class Effects:
         if action.iteration:
             before = replace(view, n_requested=view.n_requested - last.n_selected)
             statistics[N_PLACES] = float(label_budget(before, self._settings))
+            past = past_iterations(self._store, PAST_READ)
+            now = self._taught(action.iteration, statistics)
+            statistics |= calibration_statistics(past, now, self._settings)
         found = self._compare(action.iteration, view)
         if found is None:
             self._store.end_iteration(action.iteration, statistics)
@@ -252,6 +263,17 @@ class Effects:
             statistics | comparison.to_statistics(),
             GateVerdict(action.iteration, is_refused, message),
         )
+
+    def _taught(self, iteration: int, statistics: Mapping[str, float]) -> PastIteration:
+        """What an iteration that is about to end taught about the spread."""
+        with self._store.read() as connection:
+            checked = checked_frames(connection, [iteration])
+        n_trajectories, n_flagged = (
+            int(statistics.get(name, 0)) for name in (N_TRAJECTORIES, N_FLAGGED)
+        )
+        places = int(statistics[N_PLACES])
+        known = checked.get(iteration, Checked.none())
+        return PastIteration(iteration, n_trajectories, n_flagged, places, checked=known)
 
     def _compare(self, iteration: int, view: Progress) -> tuple[int, Comparison] | None:
         """The generation that serves, and the new one beside it; None without test errors."""

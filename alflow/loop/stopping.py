@@ -2,15 +2,24 @@
 
 from dataclasses import dataclass
 
+from alflow.acquisition.anytime import upper_bound
 from alflow.config.campaign import CampaignSettings
 from alflow.loop.promotion import ordinary
 from alflow.loop.serving import serving
 from alflow.samplers.mixture import MixtureSettings
+from alflow.store.past import N_PLACES
 from alflow.store.views import IterationProgress, Progress
 from alflow.store.yields import arm_yields
 
 FORCE_RMSE = "test_force_rmse_eV_per_A"
 """Name of the statistic of an iteration that holds the force RMSE on the test set [eV/Å]."""
+
+N_AUDITED, N_BEYOND = "n_audited", "n_audited_beyond"
+"""Names of the statistics that count labelled frames drawn at random, and those of them whose error
+is beyond the tolerance of `stop.converged.audit`."""
+
+GATE_FACTOR = "gate_factor"
+"""Name of the statistic that tells how much looser the limits were than the tolerance asks for."""
 
 SIMULATED_PS = "longest_ps"
 """Name of the statistic that holds the time of the longest trajectory [ps]."""
@@ -39,7 +48,11 @@ def judge(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
     return (
         _accurate_enough(progress, settings)
         or _survived(progress, settings)
+        or _audited(progress, settings)
+        or _stalled(progress, settings)
+        or _flat(progress, settings)
         or _out_of_labels(progress, settings)
+        or _out_of_time(progress, settings)
         or _out_of_iterations(progress, settings)
         or _nothing_to_learn(progress, settings)
     )
@@ -80,6 +93,79 @@ def _survived(progress: Progress, settings: CampaignSettings) -> StopVerdict | N
         f"all {n_trajectories} trajectories of the last iteration survived {simulated:g} ps "
         f"without a flagged frame{stated}",
     )
+
+
+def _audited(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    """Whether frames drawn at random are hardly ever wrong any more."""
+    wanted = settings.stop.converged.audit
+    if wanted is None:
+        return None
+    used = [one.stats for one in progress.iterations if N_AUDITED in one.stats]
+    used = used[-wanted.window :]
+    n = int(sum(stats[N_AUDITED] for stats in used))
+    n_beyond = int(sum(stats[N_BEYOND] for stats in used))
+    bound = upper_bound(n_beyond, n, wanted.confidence)
+    if bound > wanted.share:
+        return None
+    tolerances = [
+        f"{1e3 * wanted.force_eV_per_A:g} meV/Å" if wanted.force_eV_per_A else "",
+        f"{wanted.energy_meV:g} meV/√atom" if wanted.energy_meV else "",
+    ]
+    return StopVerdict(
+        "converged",
+        f"of {n} frames drawn at random in the last {len(used)} iterations {n_beyond} had an error "
+        f"beyond {' or '.join(filter(None, tolerances))}: with {100 * wanted.confidence:g} % "
+        f"confidence less than {100 * bound:.1f} % of such frames "
+        f"(target {100 * wanted.share:g} %)",
+    )
+
+
+def _stalled(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    """Whether frames beyond the tolerance have become rare."""
+    wanted = settings.stop.converged.stalled
+    last = [one.stats for one in progress.iterations if GATE_FACTOR in one.stats]
+    last = last[-wanted:] if wanted is not None else []
+    if wanted is None or len(last) < wanted:
+        return None
+    if any(one["n_flagged"] >= one[N_PLACES] or one[GATE_FACTOR] > 1.0 for one in last):
+        return None
+    counts = ", ".join(f"{int(one['n_flagged'])} of {int(one[N_PLACES])}" for one in last)
+    return StopVerdict(
+        "converged",
+        f"in the last {wanted} iterations fewer frames than places ({counts}) were beyond what "
+        "the tolerance allows for",
+    )
+
+
+def _flat(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    """Whether the error on the test set has stopped falling."""
+    wanted = settings.stop.converged.plateau
+    if wanted is None:
+        return None
+    errors = [
+        one.stats[FORCE_RMSE] for one in progress.iterations if FORCE_RMSE in one.stats
+    ]
+    before, last = errors[: -wanted.iterations], errors[-wanted.iterations :]
+    if not before or min(last) < (1 - wanted.improvement) * min(before):
+        return None
+    return StopVerdict(
+        "converged",
+        f"the force RMSE on the test set has stopped falling: {1e3 * min(last):.1f} meV/Å at best "
+        f"in the last {wanted.iterations} iterations, {1e3 * min(before):.1f} meV/Å before them "
+        f"(less than {100 * wanted.improvement:g} % better)",
+    )
+
+
+def _out_of_time(progress: Progress, settings: CampaignSettings) -> StopVerdict | None:
+    budget, spent = settings.stop.budget, progress.spent
+    for limit, used, unit in (
+        (budget.core_hours, spent.core_hours, "core hours"),
+        (budget.wall_hours, spent.wall_hours, "hours of wall time"),
+    ):
+        if limit is not None and used >= limit:
+            sentence = f"the budget of {limit:g} {unit} is spent ({used:.3g} used)"
+            return StopVerdict("finished", sentence)
+    return None
 
 
 def _arms_without_trajectory(

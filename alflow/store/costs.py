@@ -14,6 +14,7 @@ from alflow.store import lease
 from alflow.store.rows import ItemState
 from alflow.store.schema import (
     attempt,
+    environment,
     iteration,
     label,
     label_item,
@@ -68,6 +69,43 @@ def measured_labels(connection: Connection, level: str) -> list[MeasuredLabel]:
             one = Measured(np.frombuffer(numbers, np.uint8), float(told["wall_s"]), cores)
             found.append(MeasuredLabel(one, number, created))
     return found[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a campaign has cost so far.
+
+    Attributes:
+        core_hours: Time that workers computed, failed attempts included, times their threads [h].
+        wall_hours: Time from the start of the first attempt to the end of the last [h].
+    """
+
+    core_hours: float = 0.0
+    wall_hours: float = 0.0
+
+
+def spent(connection: Connection) -> Spent:
+    """What all attempts so far have cost."""
+    by_surroundings = (
+        select(attempt.c.env_id, func.sum(attempt.c.wall_s))
+        .where(attempt.c.wall_s.is_not(None))
+        .group_by(attempt.c.env_id)
+    )
+    packages = {
+        number: json.loads(content)
+        for number, content in connection.execute(
+            select(environment.c.id, environment.c.packages_json)
+        )
+    }
+    seconds = 0.0
+    for env_id, wall_s in connection.execute(by_surroundings):
+        told = str(packages.get(env_id, {}).get("threads", ""))
+        seconds += wall_s * (int(told) if told.isdecimal() and int(told) else 1)
+    first, last = connection.execute(
+        select(func.min(attempt.c.started), func.max(attempt.c.ended))
+    ).one()
+    wall_s = 0.0 if first is None or last is None else max(0.0, last - first)
+    return Spent(seconds / 3600, wall_s / 3600)
 
 
 def level_names(connection: Connection) -> list[str]:

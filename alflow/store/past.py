@@ -7,7 +7,7 @@ from jaxtyping import Float
 from sqlalchemy import Connection, select
 
 from alflow.core.past import Checked, PastIteration
-from alflow.core.sampling import Gate
+from alflow.core.sampling import Gate, Spread
 from alflow.store.codec import AnyRow, from_json_text, nan_if_none
 from alflow.store.rows import Quality
 from alflow.store.schema import (
@@ -38,13 +38,15 @@ def past_iterations(store: Store, window: int | None = None) -> list[PastIterati
         statistics = _statistics(connection)
         numbers = sorted(statistics)
         wanted = numbers if window is None else numbers[-window:]
-        checked = _checked(connection, wanted) if wanted else {}
+        checked = checked_frames(connection, wanted) if wanted else {}
+        excess = _excess(connection, numbers)
     return [
         PastIteration(
             number,
             int(statistics[number][N_TRAJECTORIES]),
             int(statistics[number][N_FLAGGED]),
             int(statistics[number].get(N_PLACES, 0)),
+            np.array(excess.get(number, []), np.float64),
             checked.get(number, Checked.none()),
         )
         for number in numbers
@@ -52,7 +54,7 @@ def past_iterations(store: Store, window: int | None = None) -> list[PastIterati
 
 
 def gate_of(connection: Connection, number: int) -> Gate | None:
-    """The gate that an iteration sampled with; None if it did not sample."""
+    """The gate that an iteration sampled with; None if it did not sample, or with none."""
     query = (
         select(task.c.spec_json)
         .join(iteration, iteration.c.id == task.c.iteration_id)
@@ -63,7 +65,8 @@ def gate_of(connection: Connection, number: int) -> Gate | None:
     content = connection.scalar(query)
     if content is None:
         return None
-    return Gate.from_json(from_json_text(content)["settings"]["gate"])
+    gate = from_json_text(content)["settings"].get("gate")
+    return None if gate is None else Gate.from_json(gate)
 
 
 def _statistics(connection: Connection) -> dict[int, dict[str, float]]:
@@ -83,7 +86,36 @@ def _statistics(connection: Connection) -> dict[int, dict[str, float]]:
     }
 
 
-def _checked(connection: Connection, numbers: list[int]) -> dict[int, Checked]:
+def _excess(connection: Connection, numbers: list[int]) -> dict[int, list[float]]:
+    """By how many times its limit the spread of each flagged frame was too large."""
+    query = (
+        select(
+            iteration.c.number,
+            candidate.c.energy_spread,
+            candidate.c.force_spread_mean,
+            candidate.c.force_spread_max,
+            candidate.c.force_scale,
+        )
+        .join(iteration, iteration.c.id == candidate.c.iteration_id)
+        .where(candidate.c.reason == "flagged", iteration.c.number.in_(numbers))
+        .order_by(iteration.c.number, candidate.c.id)
+    )
+    gates = {number: gate_of(connection, number) for number in numbers}
+    found: dict[int, list[float]] = {}
+    for row in connection.execute(query):
+        gate = gates[row.number]
+        spread = Spread(
+            nan_if_none(row.energy_spread),
+            nan_if_none(row.force_spread_mean),
+            nan_if_none(row.force_spread_max),
+            nan_if_none(row.force_scale),
+        )
+        if gate is not None:
+            found.setdefault(row.number, []).append(gate.worst(spread)[1])
+    return found
+
+
+def checked_frames(connection: Connection, numbers: list[int]) -> dict[int, Checked]:
     """Labels that an iteration asked for, and what the ensemble that sampled said about them."""
     chosen = (
         (candidate.c.iteration_id == iteration.c.id)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 from alflow.core.labels import AUDIT
 from alflow.store import campaigns, lease, snapshots
 from alflow.store.codec import AnyRow, from_json_text, nan_if_none
+from alflow.store.costs import Spent, spent
 from alflow.store.faults import Troubles, troubles
 from alflow.store.rows import CampaignState, EnsembleState, ItemState, Quality, Split
 from alflow.store.schema import (
@@ -112,6 +113,7 @@ class Progress:
         n_train: Structures to train on, with a trusted label of the primary level.
         n_test: Structures of the test set, with such a label.
         n_requested: Labels of that level asked for outside of the test set: what a budget counts.
+        spent: What it cost; nothing while an iteration is open.
     """
 
     state: str
@@ -122,6 +124,7 @@ class Progress:
     n_train: int = 0
     n_test: int = 0
     n_requested: int = 0
+    spent: Spent = field(default_factory=Spent)
 
     @classmethod
     def empty(cls) -> "Progress":
@@ -204,10 +207,12 @@ def progress(store: Store) -> Progress:
         put_aside = _put_aside(connection, primary)
         learnt = [count for count in labels if count[-1]]
         asked = [count for count in learnt if count[0] is not None]
+        iterations = _iterations(connection, labels)
+        is_between = bool(iterations) and iterations[-1].ended
         return Progress(
             state=str(row.state),
             stop_requested=campaigns.stop_requested(connection),
-            iterations=_iterations(connection, labels),
+            iterations=iterations,
             generations=_generations(connection),
             labels={str(state): _total(labels, state=state) for state in ItemState},
             n_train=_total(learnt, split=Split.TRAIN, state=ItemState.OK)
@@ -215,6 +220,7 @@ def progress(store: Store) -> Progress:
             n_test=_total(learnt, split=Split.TEST, state=ItemState.OK)
             - put_aside[Split.TEST],
             n_requested=_total(asked) - _total(asked, split=Split.TEST),
+            spent=spent(connection) if is_between else Spent(),
         )
 
 

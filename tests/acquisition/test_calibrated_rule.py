@@ -20,11 +20,14 @@ def past(n_flagged: int, ratio: float = 0.0, count: int = 0) -> PastIteration:
         np.ones(count),
         np.zeros(count, bool),
     )
-    return PastIteration(1, 100, n_flagged, 50, checked)
+    excess = 1 + np.linspace(0, 9, n_flagged)
+    return PastIteration(1, 100, n_flagged, 50, excess, checked)
 
 
 def rule(**changes: object) -> CalibratedRule:
-    return CalibratedRule(CalibratedSettings.model_validate({"per_iteration": 50} | changes))
+    return CalibratedRule(
+        CalibratedSettings.model_validate({"per_iteration": 50} | changes)
+    )
 
 
 def test_limits_are_tolerances_by_learnt_ratios_times_the_factor() -> None:
@@ -33,25 +36,44 @@ def test_limits_are_tolerances_by_learnt_ratios_times_the_factor() -> None:
     gate = one.gate(1, [past(60, ratio=3.0, count=40)])
     limits = [gate.force_mean, gate.force_max, gate.energy]
     numbers = [(one.base, one.per_force) for one in limits if one is not None]
-    assert numbers == [pytest.approx(pair) for pair in ((0.02, 0.01), (0.08, 0.04), (0.003, 0))]
+    assert numbers == [
+        pytest.approx(pair) for pair in ((0.02, 0.01), (0.08, 0.04), (0.003, 0))
+    ]
 
 
 def test_an_overconfident_ensemble_gets_tighter_limits() -> None:
     gates = [rule().gate(1, [past(60, ratio, 40)]) for ratio in (1.0, 2.0)]
     limits = [gate.force_mean for gate in gates]
-    assert limits[0] is not None and limits[1] is not None
+    assert limits[0] is not None
+    assert limits[1] is not None
     assert limits[1].base == pytest.approx(limits[0].base / 2)
 
 
 def test_the_factor_follows_the_yield_within_its_bounds() -> None:
-    one = rule(start_factor=2, step=0.5, largest_factor=4, smallest_factor=0.5)
+    one = rule(
+        start_factor=2, step=0.5, largest_factor=16, smallest_factor=0.5, flagged_share=0.7
+    )
     assert one.factor([]) == 2
     assert one.factor([past(49)]) == 1
     assert one.factor([past(50)]) == 2
-    assert one.factor([past(81)]) == 4
-    assert one.factor([past(100)] * 5) == 4
+    assert one.factor([past(70)]) == 2
+    # 70 of the 100 flagged frames were at or beyond the limit that 29 of them were below
+    assert one.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 29 / 99))
+    assert one.factor([past(100)] * 5) == 16
     assert one.factor([past(0)] * 9) == 0.5
-    assert one.factor([past(100), past(49), past(10)]) == 1
+    assert one.factor([past(100)] * 5 + [past(49), past(10)]) == 4
+
+
+def test_looser_limits_leave_more_flagged_frames_than_places() -> None:
+    few = rule(start_factor=2, flagged_share=0.1)
+    assert few.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 39 / 99))
+
+
+def test_an_ensemble_that_is_wrong_throughout_does_not_close_the_gate() -> None:
+    one = rule(largest_ratio=5, start_factor=1, force_tolerance_eV_per_A=0.05)
+    limit = one.gate(1, [past(60, ratio=500.0, count=40)]).force_mean
+    assert limit is not None
+    assert limit.base == pytest.approx(0.01)
 
 
 def test_selection_measures_by_the_gate_that_sampled() -> None:
@@ -64,5 +86,5 @@ def test_selection_measures_by_the_gate_that_sampled() -> None:
 
 
 def test_a_start_factor_out_of_bounds_is_refused() -> None:
-    with pytest.raises(ValueError, match="start_factor: 9 is not between"):
-        rule(start_factor=9)
+    with pytest.raises(ValueError, match="start_factor: 99 is not between"):
+        rule(start_factor=99)

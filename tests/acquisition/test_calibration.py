@@ -22,7 +22,7 @@ def iteration(number: int, count: int, seed: int, *, ratio: float = 1.0) -> Past
     checked = Checked(
         error, spread, 2 * error, 3 * spread, np.ones(count), np.arange(count) % 5 == 0
     )
-    return PastIteration(number, 96, 60, 50, checked)
+    return PastIteration(number, 96, 60, 50, checked=checked)
 
 
 @given(st.integers(1, 200), st.sampled_from([0.6, 0.8, 0.9, 0.95]))
@@ -84,7 +84,7 @@ def test_labels_without_forces_and_spreads_of_zero_do_not_count() -> None:
         one.force_scale,
         one.is_audit,
     )
-    past = PastIteration(1, 96, 60, 50, checked)
+    past = PastIteration(1, 96, 60, 50, checked=checked)
     found = calibrate([past], coverage=0.8, window=1, prior_ratio=2.0)
     ratios = (force_error / one.force_spread)[30:]
     assert found.force == conformal_quantile(ratios, 0.8)

@@ -144,9 +144,9 @@ def test_the_example_of_the_guide(check):
         ),
         (
             "kind: threshold",
-            "kind: calibrated",
+            "kind: learned",
             "acquire.kind",
-            "no acquisition rule 'calibrated' is installed",
+            "no acquisition rule 'learned' is installed",
         ),
     ],
 )

@@ -218,7 +218,8 @@ def test_yields_decide_about_the_next_round():
     assert arms["drawn"] > 25
     assert sample_tasks(settings, 2, 0, Gate(), "weights", past) == tasks
     unknown = Counter(
-        task.spec.settings["arm"] for task in sample_tasks(settings, 2, 0, Gate(), "weights")
+        task.spec.settings["arm"]
+        for task in sample_tasks(settings, 2, 0, Gate(), "weights")
     )
     assert unknown["mild"] > arms["mild"]
     backwards = resolved(settings)
