@@ -1,5 +1,6 @@
 """Properties of a potential: numbers and curves with a name, and how far two of them are apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, product
@@ -18,7 +19,7 @@ class Property:
 
     Attributes:
         name: What it is, stable: `fcc/lattice_constant`.
-        value: By the mean of the ensemble, or by the reference.
+        value: By the mean of the ensemble, or by the reference; NaN if it came out as no number.
         unit: Unit of the value, `NO_UNIT` for a ratio.
         members: By each member, at the geometries of the mean; None where there is one potential
             alone, or where only the mean can be asked (dynamics).
@@ -36,10 +37,8 @@ class Property:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
-        return {
-            **asdict(self),
-            "members": None if self.members is None else list(self.members),
-        }
+        members = None if self.members is None else [_known(one) for one in self.members]
+        return {**asdict(self), "value": _known(self.value), "members": members}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Property":
@@ -47,9 +46,9 @@ class Property:
         members = value["members"]
         return cls(
             value["name"],
-            float(value["value"]),
+            _number(value["value"]),
             value["unit"],
-            None if members is None else tuple(float(one) for one in members),
+            None if members is None else tuple(_number(one) for one in members),
         )
 
 
@@ -122,6 +121,15 @@ class SuiteResult:
             self.curves + other.curves,
             self.notes + other.notes,
         )
+
+
+def _known(value: float) -> float | None:
+    """JSON has no word for what is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def properties_of(name: str, unit: str, columns: Float[np.ndarray, " columns"]) -> Property:

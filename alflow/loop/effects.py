@@ -228,6 +228,7 @@ class Effects:
         ]
         accepted = n_accepted(self._store, action.iteration)
         statistics = iteration_statistics(tasks, view.iterations[-1], accepted)
+        self._ask_for_properties(action.iteration, view)
         found = self._compare(action.iteration, view)
         if found is None:
             self._store.end_iteration(action.iteration, statistics)
@@ -240,6 +241,17 @@ class Effects:
             statistics | comparison.to_statistics(),
             GateVerdict(action.iteration, is_refused, message),
         )
+
+    def _ask_for_properties(self, iteration: int, view: Progress) -> None:
+        """Let suites run beside the next iteration, where the campaign asks for it."""
+        every = self._settings.validate.every
+        is_trained = any(one.number == iteration for one in view.generations)
+        if every is None or iteration % every or not is_trained:
+            return
+        ours = publish.property_tasks(
+            self._settings, iteration, iteration, self._weights_blob(iteration)
+        )
+        self._store.publish([*publish.property_tasks(self._settings, 0, None), *ours])
 
     def _compare(self, iteration: int, view: Progress) -> tuple[int, Comparison] | None:
         """The generation that serves, and the new one beside it; None without test errors."""

@@ -29,6 +29,7 @@ from alflow.report.estimates import Work, survival_curve, timeline
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
+from alflow.store.properties import found
 from alflow.store.yields import all_yields
 
 MAX_SELECTED = 12
@@ -80,6 +81,7 @@ class _Reader:
                 predictions.new_label_predictions(self._connection)
             ),
             parity=self._parity(generations),
+            properties=readings.properties(found(self._connection), overview.config),
             survival=self._survival(),
             arms=all_yields(self._connection),
             noise=readings.noise(
