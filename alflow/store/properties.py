@@ -1,7 +1,7 @@
 """What validation suites found of generations and of levels of theory."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -11,7 +11,7 @@ from alflow.store import work
 from alflow.store.codec import finite_or_none, from_json_text, json_text, nan_if_none
 from alflow.store.generations import ensemble_of
 from alflow.store.publishing import level_id
-from alflow.store.schema import ensemble, level_of_theory, material_property, task
+from alflow.store.schema import material_property, task
 from alflow.store.transaction import Transaction
 
 PROPERTY = "property"
@@ -101,18 +101,11 @@ def asked(connection: Connection) -> dict[str, Asked]:
 def found(connection: Connection) -> list[Found]:
     """What all property tasks that are done found, in their order."""
     numbers: dict[int, list[Property]] = {}
-    owners: dict[int, tuple[int | None, str]] = {}
-    query = (
-        select(
-            material_property, ensemble.c.generation, level_of_theory.c.name.label("lot")
-        )
-        .outerjoin(ensemble, ensemble.c.id == material_property.c.ensemble_id)
-        .outerjoin(level_of_theory, level_of_theory.c.id == material_property.c.lot_id)
-        .order_by(material_property.c.task_id, material_property.c.name)
+    query = select(material_property).order_by(
+        material_property.c.task_id, material_property.c.name
     )
     for row in connection.execute(query):
         members = from_json_text(row.members_json)
-        owners[row.task_id] = (row.generation, row.lot or "")
         numbers.setdefault(row.task_id, []).append(
             Property(
                 row.name,
@@ -135,9 +128,17 @@ def found(connection: Connection) -> list[Found]:
                 settings.get("generation"),
                 settings.get("level") or "",
                 settings["suite"]["kind"],
-                tuple(numbers.get(row.id, ())),
+                _in_order(numbers.get(row.id, ()), values),
                 tuple(Curve.from_json(one) for one in values.get("curves", ())),
                 tuple(values.get("notes", ())),
             )
         )
     return answer
+
+
+def _in_order(
+    properties: Sequence[Property], values: Mapping[str, Any]
+) -> tuple[Property, ...]:
+    """The order that the suite gave them, which rows do not have."""
+    places = {one["name"]: k for k, one in enumerate(values.get("properties", ()))}
+    return tuple(sorted(properties, key=lambda one: places.get(one.name, len(places))))
