@@ -36,3 +36,6 @@ SPEED_OF_LIGHT_CM_PER_FS = 2.99792458e-5
 
 JOULE_PER_M2_PER_EV_PER_ANGSTROM2 = 16.021766208
 """Energy of a surface: 1 eV/Å² in J/m²."""
+
+PLANCK_MEV_PER_THZ = 4.135667696
+"""Energy of a quantum: 1 THz in meV."""
