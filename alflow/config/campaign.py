@@ -220,23 +220,8 @@ class ValidateSettings(Settings):
     """
 
 
-_Validate = Annotated[ValidateSettings, BeforeValidator(_empty_section)]
-
-with warnings.catch_warnings():
-    # pydantic still has a method of this name, which nobody calls; the warning is about that
-    warnings.simplefilter("ignore", UserWarning)
-
-    class _Validated(Settings):
-        validate: _Validate = ValidateSettings()  # type: ignore[assignment]
-        """Properties that generations are asked for."""
-
-
-class CampaignSettings(_Validated):
-    """A whole campaign file.
-
-    `model`, `train`, `sample`, `acquire`, and the entries of `builders` and `levels` are the
-    settings of plug-ins; their `kind` names the plug-in.
-    """
+class _Sections(Settings):
+    """All of a campaign file but `validate`."""
 
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
     """Name of the campaign: letters, digits, dot, dash and underscore."""
@@ -266,6 +251,23 @@ class CampaignSettings(_Validated):
     """When the campaign ends."""
     promote: PromoteSettings | None = None
     """Carries the outcome over to a better level of theory; null: does not."""
+
+
+_Validate = Annotated[ValidateSettings, BeforeValidator(_empty_section)]
+
+with warnings.catch_warnings():
+    # pydantic still has a method of this name, which nobody calls; the warning is about that
+    warnings.simplefilter("ignore", UserWarning)
+
+    class CampaignSettings(_Sections):
+        """A whole campaign file.
+
+        `model`, `train`, `sample`, `acquire`, and the entries of `builders`, `levels` and
+        `suites` are the settings of plug-ins; their `kind` names the plug-in.
+        """
+
+        validate: _Validate = ValidateSettings()  # type: ignore[assignment]
+        """Properties that generations are asked for."""
 
 
 def plugin_section(name: str) -> PluginSection | None:
