@@ -1,5 +1,7 @@
 """A tabulated embedded-atom potential as an ensemble of one, for dynamics and for ASE."""
 
+from types import ModuleType
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -7,11 +9,15 @@ from torch import Tensor
 
 from alflow.core.elements import SYMBOLS
 from alflow.labelers.embedded_atom import EmbeddedAtom
+from alflow.models.compiled import is_switched_off, usable
 from alflow.models.potential import Batch, Evaluation, Forces, Pairs
+
+MODULES = ("alflow.labelers.eam_kernels",)
+SOURCES = ("../labelers/eam_kernels.py", "../md/motion_kernels.py")
 
 
 class EamPotential:
-    """Implements `Potential` with one member, one system after the other.
+    """Implements `Potential` with one member; compiled where Numba works.
 
     Attributes:
         n_members: Always one.
@@ -38,24 +44,50 @@ class EamPotential:
         self, batch: Batch, pairs: Pairs, *, forces: Forces = "mean"
     ) -> Evaluation:
         """Energies of all systems, and forces unless they are "none"."""
+        evaluate = self._slowly if _kernels() is None else self._compiled
+        energies, found = evaluate(batch, pairs)
+        by_one = torch.from_numpy(energies)[None]
+        if forces == "none":
+            return Evaluation(by_one)
+        answer = torch.from_numpy(found)
+        return Evaluation(by_one, answer, answer[None] if forces == "members" else None)
+
+    def _compiled(self, batch: Batch, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Energies and forces of all systems at once."""
+        kernels, tables = _kernels(), self._tables
+        if kernels is None:
+            return self._slowly(batch, pairs)
+        energies, forces = kernels.energies_and_forces(
+            batch.positions.numpy(),
+            batch.cells.numpy(),
+            batch.system_idx.numpy(),
+            self._kind[batch.numbers.numpy()],
+            pairs.i.numpy(),
+            pairs.j.numpy(),
+            pairs.shifts.numpy(),
+            *tables.coefficients,
+            len(tables.symbols),
+            *tables.grids,
+            self.cutoff_A,
+        )
+        return energies, forces
+
+    def _slowly(self, batch: Batch, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Energies and forces of one system after the other."""
         kinds = self._kind[batch.numbers.numpy()]
         i, j, vectors = pairs.i.numpy(), pairs.j.numpy(), pairs.vectors(batch).numpy()
         ends = np.cumsum(batch.atoms_per_system.numpy())
         starts = np.concatenate([[0], ends[:-1]])
-        energies, found = np.zeros((1, batch.n_systems)), np.zeros((batch.n_atoms, 3))
+        energies, found = np.zeros(batch.n_systems), np.zeros((batch.n_atoms, 3))
         edges = np.searchsorted(i, [*starts, batch.n_atoms])
         for system, (first, last) in enumerate(zip(starts, ends, strict=True)):
             mine = slice(edges[system], edges[system + 1])
             result = self._tables.evaluate(
                 kinds[first:last], i[mine] - first, j[mine] - first, vectors[mine]
             )
-            energies[0, system] = result.energy
+            energies[system] = result.energy
             found[first:last] = result.forces
-        answer = torch.from_numpy(found)
-        if forces == "none":
-            return Evaluation(torch.from_numpy(energies))
-        members = answer[None] if forces == "members" else None
-        return Evaluation(torch.from_numpy(energies), answer, members)
+        return energies, found
 
     def fingerprint(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "systems features"]:
         """Mean number of neighbours of an atom: enough for what is no model."""
@@ -64,3 +96,12 @@ class EamPotential:
         owners = batch.system_idx[pairs.i[near]]
         counts.index_add_(0, owners, torch.ones_like(owners, dtype=torch.float64))
         return (counts / batch.atoms_per_system)[:, None]
+
+
+def _kernels() -> ModuleType | None:
+    """The compiled functions; None where numpy does their work."""
+    if is_switched_off() or not usable("of tabulated potentials", MODULES, SOURCES):
+        return None
+    from alflow.labelers import eam_kernels
+
+    return eam_kernels

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from alflow.core.structures import Structure
+from alflow.labelers import eam_potential
 from alflow.labelers.eam import EamSettings
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch, Potential
@@ -34,8 +35,11 @@ def crystal(seed, pbc, n=4):
     return Structure(numbers, positions, 3.7 * np.eye(3), np.array(pbc))
 
 
+@pytest.mark.parametrize("is_compiled", [True, False])
 @pytest.mark.parametrize("forces", ["none", "mean", "members"])
-def test_a_batch_is_labelled_at_once(labeler, forces):
+def test_a_batch_is_labelled_at_once(labeler, forces, is_compiled, monkeypatch):
+    if not is_compiled:
+        monkeypatch.setattr(eam_potential, "_kernels", lambda: None)
     potential = labeler.as_potential()
     assert isinstance(potential, Potential)
     assert potential.elements == (28, 29)
