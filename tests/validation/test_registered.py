@@ -18,6 +18,12 @@ ROOT = Path(__file__).parents[2]
 POINTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
 SUITES = POINTS["alflow.validation"]
 REQUIRED = {
+    "melting": {
+        "element": "Al",
+        "temperature_K": 900,
+        "crystal_density_g_per_cm3": 2.6,
+        "melt_density_g_per_cm3": 2.4,
+    },
     "melt": {"element": "Al", "density_g_per_cm3": 2.4},
     "stability": {"element": "Al", "density_g_per_cm3": 2.4},
 }
