@@ -22,13 +22,13 @@ class LimitSettings(Settings):
         return Limit(self.base * unit, self.per_force * unit)
 
 
-def _as_limit(value: object) -> object:
+def as_limit(value: object) -> object:
     """A single number is a limit that does not grow."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return {"base": value} if is_number else value
 
 
-LimitField = Annotated[LimitSettings | None, BeforeValidator(_as_limit)]
+LimitField = Annotated[LimitSettings | None, BeforeValidator(as_limit)]
 """A limit: one number, `{base, per_force}`, or null to leave the measure out."""
 
 

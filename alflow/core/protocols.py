@@ -20,6 +20,7 @@ from alflow.core.batches import LabelledStructure
 from alflow.core.errors import SiteError
 from alflow.core.held_out import HeldOutErrors
 from alflow.core.labels import Failure, Label
+from alflow.core.past import PastIteration
 from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Candidate, Gate, Selection, Trajectory
 from alflow.core.structures import Structure
@@ -101,12 +102,26 @@ class ValidationSuite(Protocol):
 class AcquisitionRule(Protocol):
     """Decides which candidates are worth a label. Pure."""
 
-    def gate(self, generation: int) -> Gate:
-        """The gate that samplers use with this generation of the ensemble."""
+    def gate(self, generation: int, past: Sequence[PastIteration] = ()) -> Gate:
+        """The gate that samplers use with this generation of the ensemble.
+
+        Args:
+            generation: Its number.
+            past: What the iterations so far did and learnt, in order.
+        """
         ...
 
-    def select(self, candidates: Sequence[Candidate], budget: int, seed: int) -> Selection:
-        """Give every candidate a verdict; at most `budget` are selected."""
+    def select(
+        self,
+        candidates: Sequence[Candidate],
+        budget: int,
+        seed: int,
+        gate: Gate | None = None,
+    ) -> Selection:
+        """Give every candidate a verdict; at most `budget` are selected.
+
+        `gate` is the one that they were sampled with.
+        """
         ...
 
 

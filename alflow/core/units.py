@@ -19,6 +19,9 @@ EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR = EV_PER_HARTREE / ANGSTROM_PER_BOHR
 EV_PER_KCAL_PER_MOL = 0.0433641153087705
 """Energy: 1 kcal/mol in eV."""
 
+COULOMB_EV_A = EV_PER_HARTREE * ANGSTROM_PER_BOHR
+"""Energy of two elementary charges times their distance: e²/(4π ε0) in eV Å."""
+
 BOLTZMANN_EV_PER_K = 8.617333262e-5
 """Boltzmann constant in eV/K."""
 

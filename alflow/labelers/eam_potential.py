@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alflow.core.elements import SYMBOLS
+from alflow.core.errors import SettingsError
 from alflow.labelers.embedded_atom import EmbeddedAtom
 from alflow.models.compiled import is_switched_off, usable
 from alflow.models.potential import Batch, Evaluation, Forces, Pairs
@@ -37,13 +38,23 @@ class EamPotential:
         self.device = torch.device("cpu")
         numbers = [SYMBOLS.index(symbol) for symbol in tables.symbols]
         self.elements = tuple(sorted(numbers))
-        self._kind = np.zeros(len(SYMBOLS), np.int64)
+        self._kind = np.full(len(SYMBOLS), -1)
         self._kind[numbers] = np.arange(len(numbers))
 
     def evaluate(
         self, batch: Batch, pairs: Pairs, *, forces: Forces = "mean"
     ) -> Evaluation:
-        """Energies of all systems, and forces unless they are "none"."""
+        """Energies of all systems, and forces unless they are "none".
+
+        Raises:
+            SettingsError: If there is an element without tables.
+        """
+        numbers = batch.numbers.numpy()
+        if (self._kind[numbers] < 0).any():
+            strange = sorted(
+                {SYMBOLS[z] for z in numbers[self._kind[numbers] < 0].tolist()}
+            )
+            raise SettingsError(f"no tables for {', '.join(strange)}")
         evaluate = self._slowly if _kernels() is None else self._compiled
         energies, found = evaluate(batch, pairs)
         by_one = torch.from_numpy(energies)[None]
@@ -73,21 +84,13 @@ class EamPotential:
         return energies, forces
 
     def _slowly(self, batch: Batch, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-        """Energies and forces of one system after the other."""
+        """The same by numpy."""
         kinds = self._kind[batch.numbers.numpy()]
-        i, j, vectors = pairs.i.numpy(), pairs.j.numpy(), pairs.vectors(batch).numpy()
-        ends = np.cumsum(batch.atoms_per_system.numpy())
-        starts = np.concatenate([[0], ends[:-1]])
-        energies, found = np.zeros(batch.n_systems), np.zeros((batch.n_atoms, 3))
-        edges = np.searchsorted(i, [*starts, batch.n_atoms])
-        for system, (first, last) in enumerate(zip(starts, ends, strict=True)):
-            mine = slice(edges[system], edges[system + 1])
-            result = self._tables.evaluate(
-                kinds[first:last], i[mine] - first, j[mine] - first, vectors[mine]
-            )
-            energies[system] = result.energy
-            found[first:last] = result.forces
-        return energies, found
+        vectors = pairs.vectors(batch).numpy()
+        found = self._tables.evaluate(kinds, pairs.i.numpy(), pairs.j.numpy(), vectors)
+        owners = batch.system_idx.numpy()
+        energies = np.bincount(owners, found.atomic_energies, batch.n_systems)
+        return energies.astype(np.float64), found.forces
 
     def fingerprint(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "systems features"]:
         """Mean number of neighbours of an atom: enough for what is no model."""

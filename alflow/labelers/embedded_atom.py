@@ -24,6 +24,7 @@ class EamResult:
 
     Attributes:
         energy: Potential energy [eV].
+        atomic_energies: What each atom adds to it [eV], (atoms,).
         forces: Forces [eV/Å], (atoms, 3).
         virial: Sum over pairs of distance times force, tensile positive [eV], (3, 3); by the
             volume it is the stress.
@@ -31,6 +32,7 @@ class EamResult:
     """
 
     energy: float
+    atomic_energies: Float[np.ndarray, " atoms"]
     forces: Float[np.ndarray, "atoms 3"]
     virial: Float[np.ndarray, "3 3"]
     densities: Float[np.ndarray, " atoms"]
@@ -117,7 +119,8 @@ class EmbeddedAtom:
         forces = np.stack([_sums(i, pulls[:, x], n_atoms) for x in range(3)], axis=1)
         virial = vectors.T @ pulls / 2
         energy = float(embedding.sum() + phi.sum() / 2)
-        return EamResult(energy, forces, (virial + virial.T) / 2, densities)
+        atomic = embedding + _sums(i, phi, n_atoms) / 2
+        return EamResult(energy, atomic, forces, (virial + virial.T) / 2, densities)
 
     def _embedded(
         self, elements: Int[np.ndarray, " atoms"], densities: Float[np.ndarray, " atoms"]

@@ -1,12 +1,13 @@
 """Carries out the actions of a plan: reads what tasks left, writes one transaction each."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from alflow.config.campaign import CampaignSettings
 from alflow.core.batches import pack_dataset, unpack_structures
 from alflow.core.cost import fit
 from alflow.core.datasets import Dataset
-from alflow.core.sampling import Candidate, Decision
+from alflow.core.sampling import Candidate, Decision, Gate
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
@@ -32,11 +33,14 @@ from alflow.store import (
     TrajectoryRow,
 )
 from alflow.store.costs import measured
+from alflow.store.past import N_PLACES, past_iterations
 from alflow.store.predictions import errors_by_label
 from alflow.store.views import Progress
 from alflow.store.yields import n_accepted
 from alflow.tasks.trajectories import unpack_trajectories
 
+PAST_READ = 10
+"""Number of the last iterations whose labels a rule of acquisition is told about."""
 FINE_TUNE = "fine_tune"
 """Relation of a generation without a parent to weights that the campaign begins from."""
 
@@ -102,8 +106,10 @@ class Effects:
     ) -> list[NewTask]:
         generation = serving(view, iteration)
         weights, past = self._weights_blob(generation), view.iterations
+        taught = past_iterations(self._store, PAST_READ)
+        gate: Gate = self._settings.acquire.create().gate(generation, taught)
         return publish.sample_tasks(
-            self._settings, iteration, sampling_round, generation, weights, past
+            self._settings, iteration, sampling_round, gate, weights, past
         )
 
     def _add_structures(self, action: Action, _view: Progress) -> None:
@@ -126,6 +132,7 @@ class Effects:
         return list(zip(structures, sources, strict=True))
 
     def _select(self, action: Action, view: Progress) -> None:
+        tasks = self._done(action.iteration, "sample")
         rows = [
             TrajectoryRow(
                 item.trajectory,
@@ -134,7 +141,7 @@ class Effects:
                 _sampler(task),
                 item.source,
             )
-            for task in self._done(action.iteration, "sample")
+            for task in tasks
             for position, item in enumerate(
                 unpack_trajectories(self._output(task, "trajectories"))
             )
@@ -155,6 +162,7 @@ class Effects:
             ],
             label_budget(view, self._settings),
             child_seed(self._settings.seed, f"select/i{action.iteration}"),
+            Gate.from_json(tasks[0].spec.settings["gate"]),
         )
         chosen = [
             frame.structure
@@ -227,7 +235,11 @@ class Effects:
             *self._done(action.iteration, "validate"),
         ]
         accepted = n_accepted(self._store, action.iteration)
-        statistics = iteration_statistics(tasks, view.iterations[-1], accepted)
+        last = view.iterations[-1]
+        statistics = iteration_statistics(tasks, last, accepted)
+        if action.iteration:
+            before = replace(view, n_requested=view.n_requested - last.n_selected)
+            statistics[N_PLACES] = float(label_budget(before, self._settings))
         self._ask_for_properties(action.iteration, view)
         found = self._compare(action.iteration, view)
         if found is None:

@@ -116,7 +116,7 @@ def sample_tasks(
     settings: CampaignSettings,
     iteration: int,
     sampling_round: int,
-    generation: int,
+    gate: Gate,
     weights: str,
     past: Iterable[IterationProgress] = (),
 ) -> list[NewTask]:
@@ -128,11 +128,10 @@ def sample_tasks(
         settings: The campaign's settings.
         iteration: Number of the iteration, 1 or more.
         sampling_round: Number of the round in it, 0 first.
-        generation: Number of the generation.
-        weights: SHA-256 of its weights.
+        gate: Decides which frames the ensemble does not know.
+        weights: SHA-256 of the weights of the ensemble.
         past: The iterations before it, which decide about the arms of a mixture.
     """
-    gate: Gate = settings.acquire.create().gate(generation)
     shared = {
         "builders": [_plain(builder) for builder in settings.system.builders],
         "gate": gate.to_json(),

@@ -167,7 +167,8 @@ def _sample(
     bench: _Bench, settings: CampaignSettings, weights: str
 ) -> tuple[SourcedTrajectory, ...]:
     """One sample task, or one of each arm of a mixture."""
-    specs = [task.spec for task in publish.sample_tasks(settings, 1, 0, 0, weights)]
+    gate = settings.acquire.create().gate(0)
+    specs = [task.spec for task in publish.sample_tasks(settings, 1, 0, gate, weights)]
     found: list[SourcedTrajectory] = []
     for spec in {spec.settings.get("arm"): spec for spec in reversed(specs)}.values():
         attempt, _ = bench.run(spec)

@@ -5,13 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
-
-from alflow.core.errors import PluginError
-from alflow.core.sampling import Gate
 from alflow.loop.forecast import forecast
 from alflow.loop.promotion import Phase
-from alflow.registry import find
 from alflow.report import readings
 from alflow.report.content import (
     CampaignReport,
@@ -29,6 +24,7 @@ from alflow.report.estimates import Work, survival_curve, timeline
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
+from alflow.store.past import gate_of
 from alflow.store.properties import found
 from alflow.store.yields import all_yields
 
@@ -76,7 +72,7 @@ class _Reader:
             ),
             generations=generations,
             iterations=iterations,
-            spreads=tuple(self._spread(number, overview.config) for number in sampled[-2:]),
+            spreads=tuple(self._spread(number) for number in sampled[-2:]),
             calibration=readings.calibration(
                 predictions.new_label_predictions(self._connection)
             ),
@@ -210,9 +206,9 @@ class _Reader:
             for row in predictions.generations(self._connection)
         )
 
-    def _spread(self, number: int, config: Any) -> SpreadSample:
+    def _spread(self, number: int) -> SpreadSample:
         rows = predictions.candidate_spreads(self._connection, number)
-        return readings.spread_sample(number, rows, gate_of(config, rows[0].generation))
+        return readings.spread_sample(number, rows, gate_of(self._connection, number))
 
     def _parity(self, generations: Sequence[GenerationRow]) -> tuple[Parity, ...]:
         tested = [
@@ -301,19 +297,3 @@ def _failed(attempt: history.Try) -> FailedAttempt:
         ended=attempt.ended,
         is_given_up=attempt.task_state == "failed",
     )
-
-
-def gate_of(config: Any, generation: int) -> Gate | None:
-    """Thresholds by which a generation was sampled, from the rule that the settings name.
-
-    None if the rule is not installed here, or is now of another mind about its settings.
-    """
-    settings = config.get("acquire")
-    if not isinstance(settings, dict) or "kind" not in settings:
-        return None
-    try:
-        rule = find("acquisition", str(settings["kind"])).model_validate(settings).create()
-    except (PluginError, ValidationError):
-        return None
-    gate: Gate = rule.gate(generation)
-    return gate

@@ -69,6 +69,41 @@ def has_whole_stress(data: Dataset) -> Bool[np.ndarray, " structures"]:
     return data.has_stress & data.pbc.all(1)
 
 
+def within_cap(data: Dataset, max_force: float | None) -> Dataset:
+    """The structures in which no force is larger than this [eV/Å]; those without forces stay.
+
+    Raises:
+        SettingsError: If too few are left to train on.
+    """
+    if max_force is None or not len(data):
+        return data
+    squares = np.square(np.nan_to_num(data.forces)).sum(1)
+    largest = np.sqrt(np.maximum.reduceat(squares, data.starts))
+    kept = np.flatnonzero(largest <= max_force)
+    if len(kept) == len(data):
+        return data
+    if len(kept) < MIN_STRUCTURES:
+        raise SettingsError(
+            f"{len(data) - len(kept)} of {len(data)} labelled structures have a force beyond "
+            f"train.max_force_eV_per_A ({max_force:g} eV/Å): too few are left to train on",
+            code="AL140",
+            consequence=_NOTHING,
+            next_step="raise train.max_force_eV_per_A, or build structures whose atoms are "
+            "farther apart",
+        )
+    return data.take(kept)
+
+
+def beyond_cap(n_left_out: int, max_force: float | None) -> str | None:
+    """A sentence about structures that are not trained on; None if there are none."""
+    if not n_left_out:
+        return None
+    return (
+        f"{n_left_out} labelled structures have a force beyond train.max_force_eV_per_A "
+        f"({max_force:g} eV/Å) and are not trained on"
+    )
+
+
 def unused_stresses(data: Dataset, stress_weight: float) -> str | None:
     """A sentence about a weight of stresses that weighs nothing; None if all is well."""
     if not stress_weight or has_whole_stress(data).any():
@@ -117,6 +152,7 @@ def check_parent(
     is_whole = len(members) == n_members or "members" in parent.metadata
     if (
         parent.descriptor.constants != fresh.descriptor.constants
+        or (parent.repulsion is None) != (fresh.repulsion is None)
         or shapes[0] != shapes[1]
         or not is_whole
         or max(members) >= n_members

@@ -21,8 +21,16 @@ from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
 from alflow.models.self_energies import fit_self_energies
+from alflow.training.baseline import without_repulsion
 from alflow.training.checkpoint import Keeper
-from alflow.training.checks import check_data, check_parent, members_of, unused_stresses
+from alflow.training.checks import (
+    beyond_cap,
+    check_data,
+    check_parent,
+    members_of,
+    unused_stresses,
+    within_cap,
+)
 from alflow.training.dataset import TrainingSet
 from alflow.training.epochs import EpochLoop, Evaluation, Plan
 from alflow.training.levels import level_gap
@@ -105,11 +113,13 @@ class StackedTrainer:
         """
         data = Dataset.of(data)
         check_data(data, self._settings)
+        given, cap = data, self._settings.max_force_eV_per_A
+        data = within_cap(data, cap)
         least = self._settings.least_members(self._model.members)
         ensemble, present, is_warm = self._starting_point(data, seed, initial)
         dtype = next(ensemble.networks.parameters()).dtype
         training_set = TrainingSet(
-            data,
+            without_repulsion(data, ensemble.repulsion),
             ensemble.descriptor,
             dtype,
             self._settings.jacobian_budget_MB,
@@ -119,7 +129,8 @@ class StackedTrainer:
         if context is not None:
             gap = level_gap(data, training_set, ensemble.descriptor.elements)
             unused = unused_stresses(data, self._settings.stress_weight)
-            for text in filter(None, (gap, unused)):
+            capped = beyond_cap(len(given) - len(data), cap)
+            for text in filter(None, (gap, unused, capped)):
                 context.note(text)
         ensemble.self_energies = self_energies_for(
             ensemble, training_set, is_trained=is_warm
@@ -132,7 +143,7 @@ class StackedTrainer:
         held_out = holdout_masks(
             data, self._model.members, self._settings.folds, self._settings.split_seed
         )
-        data_digest = sha256_hex(pack_dataset(data))
+        data_digest = sha256_hex(pack_dataset(given))
         rounds = Rounds(
             self._settings,
             training_set,
@@ -265,7 +276,9 @@ def _replaced(ensemble: AniEnsemble, networks: StackedNetworks) -> AniEnsemble:
     seeds = [0] * networks.n_members
     target = fresh_networks(ensemble.networks, seeds)
     whole.write_to(target)
-    return AniEnsemble(ensemble.descriptor, target, ensemble.self_energies)
+    return AniEnsemble(
+        ensemble.descriptor, target, ensemble.self_energies, ensemble.repulsion
+    )
 
 
 def _members(

@@ -52,6 +52,9 @@ class StackedSettings(Settings):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Running means of the weights are judged on the hold-out and kept, with this factor for what
     was before at each step, for example 0.99; None keeps the weights themselves."""
+    max_force_eV_per_A: float | None = Field(default=30.0, gt=0)
+    """Structures with a larger force on any atom [eV/Å] are not trained on: atoms that close are
+    of no use, and rule the loss. They stay in the store. None trains on all."""
     frame_force_scale_eV_per_A: float | None = Field(default=None, gt=0)
     """Structures of large forces count less: weight 1 / (1 + (F_rms / scale)²). None weighs
     all alike."""

@@ -13,7 +13,7 @@ from alflow.models.ani.settings import AniSettings
 from alflow.models.ani.torchani_state import read_torchani
 from alflow.store import NewTask, open_store
 
-SETTINGS = AniSettings(members=2, hidden=(6, 5), activation="celu")
+SETTINGS = AniSettings(members=2, hidden=(6, 5), activation="celu", repulsion=None)
 
 
 def weights_of(seed):

@@ -6,6 +6,7 @@ import pytest
 
 from alflow.cli.status import screen
 from alflow.config.resolution import resolved, settings_from_resolved
+from alflow.core.sampling import Gate
 from alflow.core.tasks import TaskState
 from alflow.execution.inline import InlineExecutor
 from alflow.loop import trial
@@ -212,17 +213,18 @@ def test_yields_decide_about_the_next_round():
     rich = ArmYield(1, "drawn", n_accepted=80.0, atom_steps=2e6).to_statistics()
     poor = ArmYield(1, "mild", n_accepted=1.0, atom_steps=2e6).to_statistics()
     past = [IterationProgress(1, "validate", ended=True, stats=rich | poor)]
-    tasks = sample_tasks(settings, 2, 0, 1, "weights", past)
+    tasks = sample_tasks(settings, 2, 0, Gate(), "weights", past)
     arms = Counter(task.spec.settings["arm"] for task in tasks)
     assert arms["drawn"] > 25
-    assert sample_tasks(settings, 2, 0, 1, "weights", past) == tasks
+    assert sample_tasks(settings, 2, 0, Gate(), "weights", past) == tasks
     unknown = Counter(
-        task.spec.settings["arm"] for task in sample_tasks(settings, 2, 0, 1, "weights")
+        task.spec.settings["arm"]
+        for task in sample_tasks(settings, 2, 0, Gate(), "weights")
     )
     assert unknown["mild"] > arms["mild"]
     backwards = resolved(settings)
     backwards["sample"]["arms"] = dict(reversed(backwards["sample"]["arms"].items()))
-    same = sample_tasks(settings_from_resolved(backwards), 2, 0, 1, "weights", past)
+    same = sample_tasks(settings_from_resolved(backwards), 2, 0, Gate(), "weights", past)
     assert same == tasks, "a database does not keep the order of a mapping"
 
 

@@ -58,6 +58,7 @@ def make_clusters() -> MakeClusters:
 def model() -> AniSettings:
     """Two small members."""
     return AniSettings(
+        repulsion=None,  # the labels are those of a toy
         members=2,
         hidden=(8, 6),
         radial_cutoff_A=3.0,

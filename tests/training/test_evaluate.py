@@ -36,11 +36,11 @@ def test_forces_are_minus_the_slope_of_the_energy(potential, make_clusters) -> N
     moved = []
     for sign in (1, -1):
         positions = np.array(structure.positions)
-        positions[0, 1] += sign * 1e-2
+        positions[0, 1] += sign * 1e-3
         moved.append(Structure(structure.numbers, positions))
     ends = [p.energy for p in predict(potential, moved)]
     force = predict(potential, [structure])[0].forces[0, 1]
-    assert force == pytest.approx(-(ends[0] - ends[1]) / 2e-2, rel=1e-2, abs=1e-3)
+    assert force == pytest.approx(-(ends[0] - ends[1]) / 2e-3, rel=1e-2, abs=2e-3)
 
 
 def test_no_structures_give_no_predictions(potential) -> None:

@@ -19,6 +19,7 @@ from alflow.models.ani.network import ElementOrder, StackedNetworks, is_foldable
 from alflow.models.ani.recent import Recent
 from alflow.models.ani.settings import AniSettings
 from alflow.models.potential import Batch, Evaluation, Forces, Pairs
+from alflow.models.repulsion import ZblRepulsion, repulsion
 
 if TYPE_CHECKING:
     from alflow.models.ani.folded import FoldedNetworks
@@ -48,6 +49,7 @@ class AniEnsemble:
         descriptor: What the networks see.
         networks: Networks of all members and elements.
         self_energies: Energy [eV] that each atom of an element adds, by atomic number.
+        repulsion: What nuclei add, of all members the same; None for nothing.
         metadata: What was given to `to_bytes`, after `from_bytes`.
         n_members: Number of members.
         cutoff_A: Reach [Å].
@@ -61,6 +63,7 @@ class AniEnsemble:
         descriptor: AniDescriptor,
         networks: StackedNetworks,
         self_energies: Mapping[int, float],
+        repulsion: ZblRepulsion | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -68,7 +71,9 @@ class AniEnsemble:
             descriptor: What the networks see.
             networks: Networks of all members and elements.
             self_energies: Energy [eV] that each atom of an element adds, by atomic number.
+            repulsion: What nuclei add, of all members the same; None for nothing.
         """
+        self.repulsion = repulsion
         self.descriptor = descriptor
         self.networks = networks
         self.self_energies = {
@@ -109,17 +114,21 @@ class AniEnsemble:
                 state.features, composition, gradient=forces != "none"
             )
             energies = self._energies(batch, atomic, composition)
+            repelled = None
+            if self.repulsion is not None:
+                repelled = self.repulsion.evaluate(batch, pairs)
+            if repelled is not None:
+                energies += repelled.energies
             energies = energies.masked_fill_(broken, torch.nan)
             if forces == "none":
                 return Evaluation(energies)
+            wanted = gradient.mean(0, keepdim=True) if forces == "mean" else gradient
+            found = self._forces(batch, state, wanted, broken)
+            if repelled is not None:
+                found += repelled.forces.to(found.dtype)
             if forces == "mean":
-                mean = gradient.mean(0, keepdim=True)
-                return Evaluation(
-                    energies, forces=self._forces(batch, state, mean, broken)[0]
-                )
-            return Evaluation(
-                energies, member_forces=self._forces(batch, state, gradient, broken)
-            )
+                return Evaluation(energies, forces=found[0])
+            return Evaluation(energies, member_forces=found)
 
     def fingerprint(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "systems features"]:
         """Mean descriptor of the atoms of each element, one after the other.
@@ -151,7 +160,7 @@ class AniEnsemble:
             old.constants, old.elements, dtype=old.dtype, device=device
         )
         networks = copy.deepcopy(self.networks).to(device)
-        moved = AniEnsemble(descriptor, networks, self.self_energies)
+        moved = AniEnsemble(descriptor, networks, self.self_energies, self.repulsion)
         moved.metadata = dict(self.metadata)
         return moved
 
@@ -167,6 +176,7 @@ class AniEnsemble:
             self.networks,
             self.self_energies,
             dict(metadata or {}),
+            None if self.repulsion is None else self.repulsion.name,
         ).to_bytes()
 
     @classmethod
@@ -179,7 +189,8 @@ class AniEnsemble:
         file = AniFile.from_bytes(content)
         dtype = file.networks.feature_mean.dtype
         descriptor = AniDescriptor(file.constants, file.elements, dtype=dtype)
-        ensemble = cls(descriptor, file.networks, file.self_energies)
+        nuclei = repulsion(file.repulsion)
+        ensemble = cls(descriptor, file.networks, file.self_energies, nuclei)
         ensemble.metadata = file.metadata
         return ensemble
 
@@ -286,4 +297,5 @@ def fresh_ensemble(
         activation=settings.activation if given is None else given.activation,
         dtype=dtype,
     )
-    return AniEnsemble(descriptor, networks, {})
+    name = settings.repulsion if given is None else given.repulsion
+    return AniEnsemble(descriptor, networks, {}, repulsion(name))

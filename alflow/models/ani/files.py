@@ -19,6 +19,7 @@ from alflow.models.weights import read_tensors, write_weights
 
 FAMILY = "ani"
 FORMAT_VERSION = 1
+REPULSIONS = (None, "zbl")
 UNITS = {"energy": "eV", "length": "Å"}
 
 
@@ -32,6 +33,7 @@ class AniFile:
         networks: Networks of all members and elements.
         self_energies: Energy [eV] of an atom by atomic number.
         metadata: What the writer added.
+        repulsion: Name of the repulsion of nuclei below the networks; None for none.
     """
 
     constants: AniConstants
@@ -39,6 +41,7 @@ class AniFile:
     networks: StackedNetworks
     self_energies: dict[int, float]
     metadata: dict[str, str]
+    repulsion: str | None = None
 
     def to_bytes(self) -> bytes:
         """Bytes of a safetensors file."""
@@ -51,6 +54,8 @@ class AniFile:
             },
             "units": UNITS,
         }
+        if self.repulsion is not None:
+            ani["repulsion"] = self.repulsion
         header = {
             "family": FAMILY,
             "format_version": str(FORMAT_VERSION),
@@ -82,12 +87,18 @@ class AniFile:
                 for symbol, energy in ani["self_energies"].items()
             }
             metadata = {str(k): str(v) for k, v in json.loads(header["metadata"]).items()}
+            repulsion = ani.get("repulsion")
+            if repulsion not in REPULSIONS:
+                raise SettingsError(
+                    f"these ANI weights lie on a repulsion {repulsion!r} that this alflow lacks",
+                    next_step="upgrade alflow to read them",
+                )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise SettingsError(
                 f"these ANI weights are malformed: {type(error).__name__} {error}"
             ) from error
         _check_content(constants, elements, networks, self_energies)
-        return cls(constants, elements, networks, self_energies, metadata)
+        return cls(constants, elements, networks, self_energies, metadata, repulsion)
 
 
 def _check_format(header: dict[str, str]) -> None:

@@ -43,6 +43,8 @@ class AniPretrained(Settings):
     """Floating-point type."""
     descriptor: dict[str, Any]
     """Constants of the descriptor."""
+    repulsion: str | None = None
+    """Repulsion of nuclei below the networks."""
 
     def constants(self) -> AniConstants:
         """Constants of the descriptor."""
@@ -73,6 +75,7 @@ def read_pretrained(file: str) -> dict[str, Any]:
             "activation": str(ani["activation"]),
             "dtype": DTYPES[layout.dtypes["feature_mean"]],
             "descriptor": ani["descriptor"],
+            "repulsion": ani.get("repulsion"),
         }
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SettingsError(

@@ -123,6 +123,14 @@ def write_torchani(ensemble: AniEnsemble) -> bytes:
             next_step=f"it has: {', '.join(ACTIVATION_OF_TORCHANI)}; "
             "--format alflow keeps the ensemble as it is",
         )
+    if ensemble.repulsion is not None:
+        raise SettingsError(
+            f"a state dict of torchani cannot tell of the repulsion {ensemble.repulsion.name!r} "
+            "below these networks",
+            consequence="Nothing was written.",
+            next_step="--format alflow keeps the ensemble as it is; to export to torchani, train "
+            "with model.repulsion: null",
+        )
     constants, symbols = (
         ensemble.descriptor.constants,
         [SYMBOLS[z] for z in ensemble.elements],

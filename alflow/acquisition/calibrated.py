@@ -1,0 +1,81 @@
+"""Acquisition by limits that come from the errors of the labels so far."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from alflow.acquisition.threshold import LimitSettings, as_limit
+from alflow.core.protocols import AcquisitionRule
+from alflow.registry import Settings
+
+Tolerance = Annotated[LimitSettings, BeforeValidator(as_limit)]
+"""An error that is fine: one number, or `{base, per_force}`."""
+
+
+class CalibratedSettings(Settings):
+    """Label frames whose error may be beyond a tolerance, as diverse as possible, and a random few.
+
+    What the tolerance means for the spread is learnt. Each label shows how large the error was
+    beside the spread, and of these ratios the one that `coverage` of them stay below, with the
+    margin that a small sample needs (split conformal prediction: Vovk, Gammerman and Shafer,
+    Algorithmic Learning in a Random World, 2005), times the spread bounds the error of the next
+    frame. A frame is flagged where that bound is beyond the tolerance.
+
+    Early on everything would be flagged at once, and nothing explored. So limits are multiplied by
+    a factor that follows the yield: it grows while nearly every trajectory is flagged, and shrinks
+    whenever fewer frames are flagged than can be labelled. An iteration that is short of frames at
+    a factor of 1 or less finds nothing beyond the tolerance: that is what convergence looks like.
+    """
+
+    kind: Literal["calibrated"] = "calibrated"
+    per_iteration: int = Field(ge=1)
+    """Number of labels of one iteration (structures)."""
+    audit_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Share of the labels that go to frames drawn at random."""
+    force_tolerance_eV_per_A: Tolerance = LimitSettings(base=0.05, per_force=0.05)
+    """Error of the forces of a frame, the mean over its atoms, that is fine [eV/Å]."""
+    energy_tolerance_meV: Tolerance = LimitSettings(base=10.0, per_force=10.0)
+    """Error of the energy, divided by the square root of the number of atoms, that is fine [meV].
+    """
+    coverage: float = Field(default=0.9, gt=0.5, lt=1)
+    """Share of frames whose error should be below its bound."""
+    window: int = Field(default=3, ge=1)
+    """Number of the last iterations whose labels tell how errors go with spreads."""
+    prior_ratio: float = Field(default=2.0, gt=0)
+    """Bound of the error in units of the spread before there are labels enough to tell."""
+    atom_factor: float = Field(default=4.0, gt=1)
+    """A frame is also flagged where the force spread of an atom is beyond this many times the
+    limit of the mean."""
+    grace_fs: float = Field(default=200.0, ge=0)
+    """Time at the start of a trajectory in which no frame is flagged [fs]; without it, every
+    strained start is flagged at once and nothing is explored."""
+    start_factor: float = Field(default=2.5, ge=1)
+    """Factor on the limits for the first generation."""
+    largest_factor: float = Field(default=6.0, ge=1)
+    """Factor beyond which limits are not loosened."""
+    smallest_factor: float = Field(default=0.3, gt=0, le=1)
+    """Factor below which limits are not tightened."""
+    step: float = Field(default=0.75, gt=0, lt=1)
+    """Factor by which limits are tightened, and its inverse that by which they are loosened."""
+    rejected_factor: float = Field(default=10.0, gt=1)
+    """Candidates beyond this multiple of a limit are turned down: atoms that fuse or fly apart
+    teach the ensemble nothing that it needs."""
+    min_distance: float = Field(default=0.0, ge=0)
+    """Flagged candidates closer than this to a selected one are turned down as near-duplicates;
+    root mean square distance of the fingerprints, each feature in units of its spread over the
+    candidates."""
+
+    @model_validator(mode="after")
+    def _check_factors(self) -> "CalibratedSettings":
+        if not self.smallest_factor <= self.start_factor <= self.largest_factor:
+            raise ValueError(
+                f"start_factor: {self.start_factor:g} is not between smallest_factor "
+                f"({self.smallest_factor:g}) and largest_factor ({self.largest_factor:g})"
+            )
+        return self
+
+    def create(self) -> AcquisitionRule:
+        """The rule."""
+        from alflow.acquisition.calibrated_rule import CalibratedRule
+
+        return CalibratedRule(self)

@@ -1,0 +1,160 @@
+"""How errors go with spreads: pure functions of labels and of what the ensemble had said."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from alflow.core.past import PastIteration
+
+FEWEST = 20
+"""With fewer labels than this a quantile of ratios says too little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How many times its spread an error is.
+
+    Attributes:
+        force: Bound of the ratio for the mean force of a frame; with the stated probability a frame
+            is below it.
+        energy: The same for the energy.
+        force_scale: Mean error of the forces by their mean spread: 1 where the spread is the error.
+        energy_scale: Root mean square error of the energy by its root mean square spread.
+        n_labels: Labels that say so; 0 where bounds are assumed.
+    """
+
+    force: float
+    energy: float
+    force_scale: float
+    energy_scale: float
+    n_labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How often errors stayed below their bound.
+
+    Attributes:
+        force: Share of frames, by their forces; NaN without any.
+        energy: The same by their energies.
+        force_audit: The same as `force`, of frames drawn at random alone.
+        energy_audit: The same as `energy`, of frames drawn at random alone.
+        n_labels: Number of frames.
+        n_audit: Number of those drawn at random.
+    """
+
+    force: float
+    energy: float
+    force_audit: float
+    energy_audit: float
+    n_labels: int
+    n_audit: int
+
+
+def calibrate(
+    past: Sequence[PastIteration], *, coverage: float, window: int, prior_ratio: float
+) -> Calibration:
+    """Learn from the labels of the last iterations.
+
+    Args:
+        past: Iterations, in order.
+        coverage: Share of frames whose error should be below the bound.
+        window: Number of the last iterations to learn from; more where they have too few labels.
+        prior_ratio: What is assumed where there are too few labels at all.
+    """
+    used: list[PastIteration] = []
+    for one in reversed(past):
+        if len(used) >= window and sum(len(u.checked) for u in used) >= FEWEST:
+            break
+        used.append(one)
+    checked = [one.checked for one in used]
+    force = (
+        _joined([c.force_error for c in checked]),
+        _joined([c.force_spread for c in checked]),
+    )
+    energy = (
+        _joined([c.energy_error for c in checked]),
+        _joined([c.energy_spread for c in checked]),
+    )
+    force_bound, n_force = _bound(*force, coverage)
+    energy_bound, n_energy = _bound(*energy, coverage)
+    return Calibration(
+        prior_ratio if force_bound is None else force_bound,
+        prior_ratio if energy_bound is None else energy_bound,
+        _scale(*force, power=1),
+        _scale(*energy, power=2),
+        max(n_force, n_energy),
+    )
+
+
+def covered(past: PastIteration, by: Calibration) -> Coverage:
+    """How often the errors of an iteration stayed below what was known before it."""
+    c = past.checked
+    force = _is_below(c.force_error, c.force_spread, by.force)
+    energy = _is_below(c.energy_error, c.energy_spread, by.energy)
+    return Coverage(
+        _mean(force),
+        _mean(energy),
+        _mean(force[c.is_audit]),
+        _mean(energy[c.is_audit]),
+        len(c),
+        int(c.is_audit.sum()),
+    )
+
+
+def conformal_quantile(values: Float[np.ndarray, " values"], coverage: float) -> float:
+    """The value that another draw stays below with at least this probability.
+
+    That is the one of rank ceil((n + 1) * coverage) among n; the largest where there is none.
+    """
+    ordered = np.sort(values)
+    rank = math.ceil((len(ordered) + 1) * coverage - 1e-9)
+    return float(ordered[min(rank, len(ordered)) - 1])
+
+
+def _bound(
+    errors: Float[np.ndarray, " frames"],
+    spreads: Float[np.ndarray, " frames"],
+    coverage: float,
+) -> tuple[float | None, int]:
+    ratios = errors / np.where(spreads > 0, spreads, np.nan)
+    ratios = ratios[np.isfinite(ratios)]
+    if len(ratios) < FEWEST:
+        return None, 0
+    return conformal_quantile(ratios, coverage), len(ratios)
+
+
+def _scale(
+    errors: Float[np.ndarray, " frames"],
+    spreads: Float[np.ndarray, " frames"],
+    *,
+    power: int,
+) -> float:
+    known = np.isfinite(errors) & np.isfinite(spreads)
+    below = float((spreads[known] ** power).mean()) if known.any() else 0.0
+    if not below > 0:
+        return math.nan
+    return float(((errors[known] ** power).mean() / below) ** (1 / power))
+
+
+def _is_below(
+    errors: Float[np.ndarray, " frames"],
+    spreads: Float[np.ndarray, " frames"],
+    bound: float,
+) -> Float[np.ndarray, " frames"]:
+    """1 for an error below its bound, 0 for one beyond it, NaN where there is no error."""
+    below: Float[np.ndarray, " frames"] = (errors <= bound * spreads).astype(np.float64)
+    below[~np.isfinite(errors)] = np.nan
+    return below
+
+
+def _mean(shares: Float[np.ndarray, " frames"]) -> float:
+    known = shares[np.isfinite(shares)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _joined(parts: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " frames"]:
+    return np.concatenate([np.zeros(0), *parts])
