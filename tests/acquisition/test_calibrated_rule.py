@@ -24,9 +24,7 @@ def past(n_flagged: int, ratio: float = 0.0, count: int = 0) -> PastIteration:
 
 
 def rule(**changes: object) -> CalibratedRule:
-    return CalibratedRule(
-        CalibratedSettings.model_validate({"per_iteration": 50} | changes)
-    )
+    return CalibratedRule(CalibratedSettings.model_validate({"per_iteration": 50} | changes))
 
 
 def test_limits_are_tolerances_by_learnt_ratios_times_the_factor() -> None:
@@ -35,9 +33,7 @@ def test_limits_are_tolerances_by_learnt_ratios_times_the_factor() -> None:
     gate = one.gate(1, [past(60, ratio=3.0, count=40)])
     limits = [gate.force_mean, gate.force_max, gate.energy]
     numbers = [(one.base, one.per_force) for one in limits if one is not None]
-    assert numbers == [
-        pytest.approx(pair) for pair in ((0.02, 0.01), (0.08, 0.04), (0.003, 0))
-    ]
+    assert numbers == [pytest.approx(pair) for pair in ((0.02, 0.01), (0.08, 0.04), (0.003, 0))]
 
 
 def test_an_overconfident_ensemble_gets_tighter_limits() -> None:

@@ -134,7 +134,8 @@ def loaded_by_torchani(path):
 def an_ensemble(activation, dtype="float64", members=3):
     """Random weights, features standardised, biases and self energies that are not zero."""
     settings = AniSettings(
-        repulsion=None, members=members, hidden=(12, 9), activation=activation, dtype=dtype
+        repulsion=None,
+        members=members, hidden=(12, 9), activation=activation, dtype=dtype
     )
     ensemble = settings.create([1, 8], 7)
     rng = torch.Generator().manual_seed(1)
