@@ -27,6 +27,7 @@ POINTS = (
     "ase_samplers",
     "acquisition",
     "labelers",
+    "validation",
     "tasks",
 )
 """Kinds of plug-in; the entry-point group of each is `alflow.<point>`."""

@@ -34,6 +34,7 @@ from alflow.cli import (
     terminal,
     themes,
     trial,
+    validate,
 )
 from alflow.core.errors import AlflowError
 
@@ -92,7 +93,7 @@ app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (task, reproduce, stop, status, inspection, levels, report):
+for _theme in (task, validate, reproduce, stop, status, inspection, levels, report):
     _theme.register(app)
 for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)

@@ -163,7 +163,7 @@ def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
 
     stop = StopSignal(detaches=how.on_stop is StopChoice.DETACH)
     with _afresh(how), opening as campaign:
-        with _signals(stop) as received:
+        with signals(stop) as received:
             ending = _manage(campaign, how, stop)
         row = campaign.store.campaign()
         path = report_path(how.database, campaign.files.root)
@@ -226,7 +226,7 @@ def _fresh_command(how: _Run) -> list[str]:
 
 
 @contextlib.contextmanager
-def _signals(stop: "StopSignal") -> Iterator[list[int]]:
+def signals(stop: "StopSignal") -> Iterator[list[int]]:
     """Ctrl-C and the system's signals ask the manager to stop; yields those received."""
     received: list[int] = []
 

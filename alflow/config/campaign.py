@@ -1,5 +1,6 @@
 """The settings of a campaign. Machine details never stand here: they belong to the site."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,7 @@ def _empty_section(value: object) -> object:
 Element = Annotated[str, AfterValidator(_element)]
 Builder = Annotated[Any, PluginSection("builders")]
 Level = Annotated[Any, PluginSection("labelers")]
+Suite = Annotated[Any, PluginSection("validation")]
 
 
 class SystemSettings(Settings):
@@ -252,12 +254,26 @@ class PromoteSettings(Settings):
     otherwise."""
 
 
-class CampaignSettings(Settings):
-    """A whole campaign file.
+class ValidateSettings(Settings):
+    """Properties that generations are asked for, beside what is known about them.
 
-    `model`, `train`, `sample`, `acquire`, and the entries of `builders` and `levels` are the
-    settings of plug-ins; their `kind` names the plug-in.
+    `alflow validate` computes them; with `every` the campaign does so by itself.
     """
+
+    suites: tuple[Suite, ...] = ()
+    """What is computed; each entry is the settings of a validation suite."""
+    every: int | None = Field(default=None, ge=1)
+    """The generations of every so many iterations are asked, beside the next iteration; null: only
+    on command."""
+    reference: str | None = None
+    """Name of a level of theory, in `label.levels`, that is asked the same once; null: none."""
+    given: dict[str, float] = Field(default_factory=dict)
+    """Known values by the name of the property, in its unit; they go before those of `reference`.
+    """
+
+
+class _Sections(Settings):
+    """All of a campaign file but `validate`."""
 
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
     """Name of the campaign: letters, digits, dot, dash and underscore."""
@@ -287,6 +303,23 @@ class CampaignSettings(Settings):
     """When the campaign ends."""
     promote: PromoteSettings | None = None
     """Carries the outcome over to a better level of theory; null: does not."""
+
+
+_Validate = Annotated[ValidateSettings, BeforeValidator(_empty_section)]
+
+with warnings.catch_warnings():
+    # pydantic still has a method of this name, which nobody calls; the warning is about that
+    warnings.simplefilter("ignore", UserWarning)
+
+    class CampaignSettings(_Sections):
+        """A whole campaign file.
+
+        `model`, `train`, `sample`, `acquire`, and the entries of `builders`, `levels` and
+        `suites` are the settings of plug-ins; their `kind` names the plug-in.
+        """
+
+        validate: _Validate = ValidateSettings()  # type: ignore[assignment]
+        """Properties that generations are asked for."""
 
 
 def plugin_section(name: str) -> PluginSection | None:

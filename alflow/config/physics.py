@@ -19,6 +19,7 @@ from alflow.config.layout import plugin_sections, plugin_settings
 from alflow.config.levels import level_findings
 from alflow.config.molecules import file_findings, molecule_findings
 from alflow.config.promotion import model_problems, promote_findings
+from alflow.config.validation import validate_findings
 from alflow.core.elements import atomic_number
 from alflow.core.errors import SettingsError
 from alflow.core.findings import Finding
@@ -53,6 +54,7 @@ def _own_checks(data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from level_findings(data)
     yield from promote_findings(data)
     yield from audit_findings(data)
+    yield from validate_findings(data)
     yield from element_findings(data)
     yield from parity_findings(data)
     yield from molecule_findings(data)

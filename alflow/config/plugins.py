@@ -7,5 +7,6 @@ SINGULAR = {
     "samplers": "sampler",
     "acquisition": "acquisition rule",
     "labelers": "labeler",
+    "validation": "validation suite",
 }
 """What one plug-in of each kind is called."""

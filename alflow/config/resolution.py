@@ -60,6 +60,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
         "the structures to label again were chosen for the other level",
     ),
     ("promote", "allowed", "allowed for what is not promoted yet"),
+    ("validate", "allowed", "allowed at once"),
 )
 
 

@@ -52,6 +52,7 @@ _TRANSACTIONS = (
     "begin-generation",
     "finish-training",
     "add-predictions",
+    "add-properties",
     "reconsider-generation",
     "end-iteration",
 )

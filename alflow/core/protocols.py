@@ -21,6 +21,7 @@ from alflow.core.errors import SiteError
 from alflow.core.held_out import HeldOutErrors
 from alflow.core.labels import Failure, Label
 from alflow.core.past import PastIteration
+from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Candidate, Gate, Selection, Trajectory
 from alflow.core.structures import Structure
 from alflow.core.tasks import AttemptRef, TaskSpec
@@ -80,6 +81,20 @@ class Sampler(Protocol):
         self, starts: Sequence[Structure], potential: Any, gate: Gate, seed: int
     ) -> list[Trajectory]:
         """Run one trajectory from each start; `potential` is an `alflow.models.Potential`."""
+        ...
+
+
+@runtime_checkable
+class ValidationSuite(Protocol):
+    """Computes properties that a user can compare with what is known elsewhere."""
+
+    def run(self, potential: Any, seed: int) -> SuiteResult:
+        """Ask a potential; `potential` is an `alflow.models.Potential`.
+
+        Geometries come from the mean of its members, which are all asked at the same ones. A
+        reference computed by a labeler is a potential of one member. What the potential does not
+        have is left out with a note.
+        """
         ...
 
 

@@ -36,3 +36,9 @@ GPA_PER_EV_PER_ANGSTROM3 = 160.21766208
 
 SPEED_OF_LIGHT_CM_PER_FS = 2.99792458e-5
 """Speed of light in cm/fs: a frequency of 1/fs divided by it is a wavenumber in 1/cm."""
+
+JOULE_PER_M2_PER_EV_PER_ANGSTROM2 = 16.021766208
+"""Energy of a surface: 1 eV/Å² in J/m²."""
+
+PLANCK_MEV_PER_THZ = 4.135667696
+"""Energy of a quantum: 1 THz in meV."""

@@ -101,6 +101,10 @@ class AnalyticLabeler:
             stress = s[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         return Label(float(result.energies[0, 0]), result.forces.numpy(), stress)
 
+    def as_potential(self) -> "GuptaPotential":
+        """The potential itself, for dynamics."""
+        return self._potential
+
     def version(self) -> str:
         """Name and version of the program."""
         return f"alflow {version('alflow')}"

@@ -17,6 +17,7 @@ from alflow.core.structures import Structure
 from alflow.registry import Settings
 
 if TYPE_CHECKING:
+    from alflow.labelers.eam_potential import EamPotential
     from alflow.labelers.embedded_atom import EmbeddedAtom
 
 _FUNCTIONS = "lammps"
@@ -147,6 +148,12 @@ class EamLabeler:
         beyond = int((result.densities > self._potential.last_density).sum())
         extras = {"atoms_beyond_tables": beyond} if beyond else {}
         return Label(result.energy, result.forces, stress, extras)
+
+    def as_potential(self) -> "EamPotential":
+        """The potential itself, for dynamics; it does not mind atoms that are too close."""
+        from alflow.labelers.eam_potential import EamPotential
+
+        return EamPotential(self._potential)
 
     def version(self) -> str:
         """Name and version of the program."""

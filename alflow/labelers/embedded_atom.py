@@ -59,6 +59,26 @@ class EmbeddedAtom:
         self._density = _Polynomials(tables.density.reshape(-1, distances), tables.dr_A)
         self._pair = _Polynomials(tables.pair.reshape(-1, distances), tables.dr_A)
 
+    @property
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pieces of the embedding, density and pair functions, (tables times intervals, 4)."""
+        return (
+            self._embedding.coefficients,
+            self._density.coefficients,
+            self._pair.coefficients,
+        )
+
+    @property
+    def grids(self) -> tuple[int, float, int, float]:
+        """Numbers of intervals and their lengths, of densities and then of distances [Å]."""
+        by_density, by_distance = self._embedding, self._density
+        return (
+            by_density.intervals,
+            by_density.spacing,
+            by_distance.intervals,
+            by_distance.spacing,
+        )
+
     def evaluate(
         self,
         elements: Int[np.ndarray, " atoms"],
@@ -121,20 +141,20 @@ class _Polynomials:
             [left + right - 2 * rise, 3 * rise - 2 * left - right, left, values[:, :-1]],
             axis=-1,
         )
-        self._spacing = spacing
-        self._intervals = values.shape[1] - 1
-        self._coefficients = coefficients.reshape(-1, 4)
+        self.spacing = spacing
+        self.intervals = values.shape[1] - 1
+        self.coefficients = coefficients.reshape(-1, 4)
 
     def at(
         self, tables: Int[np.ndarray, " places"], places: Float[np.ndarray, " places"]
     ) -> tuple[Float[np.ndarray, " places"], Float[np.ndarray, " places"]]:
         """Values and slopes of the given tables at given places; constant behind the last point."""
-        steps = places / self._spacing
-        interval = np.clip(steps.astype(np.int64), 0, self._intervals - 1)
+        steps = places / self.spacing
+        interval = np.clip(steps.astype(np.int64), 0, self.intervals - 1)
         t = np.minimum(steps - interval, 1.0)
-        a, b, c, d = self._coefficients[tables * self._intervals + interval].T
+        a, b, c, d = self.coefficients[tables * self.intervals + interval].T
         value = ((a * t + b) * t + c) * t + d
-        return value, ((3 * a * t + 2 * b) * t + c) / self._spacing
+        return value, ((3 * a * t + 2 * b) * t + c) / self.spacing
 
 
 def _slopes(

@@ -64,7 +64,11 @@ def campaign_directory(database: str | Path, name: str, store: Store | None = No
 
 @contextmanager
 def run_campaign(
-    database: str | Path, settings: CampaignSettings, *, file: str = "campaign.yaml"
+    database: str | Path,
+    settings: CampaignSettings,
+    *,
+    file: str = "campaign.yaml",
+    goes_on: bool = True,
 ) -> Iterator[OpenCampaign]:
     """Open the database for a campaign file, creating both if they are not there.
 
@@ -72,6 +76,8 @@ def run_campaign(
         database: File or URL.
         settings: Content of the campaign file.
         file: Name of the campaign file, for messages.
+        goes_on: Whether one that has ended runs again where that makes sense; else its state stays
+            what it is.
 
     Raises:
         CampaignChanged: If the database holds this campaign with settings that cannot change,
@@ -85,20 +91,30 @@ def run_campaign(
             store.create_campaign(settings.name, resolved(settings), settings.seed, weights)
             is_new = True
         changes = _allowed_changes(store, settings, without_secrets(database), file)
-        with _held(store, settings, changes, database=database, is_new=is_new) as campaign:
+        with _held(
+            store, settings, changes, database=database, is_new=is_new, goes_on=goes_on
+        ) as campaign:
             yield campaign
 
 
 @contextmanager
-def resume_campaign(database: str | Path) -> Iterator[OpenCampaign]:
+def resume_campaign(
+    database: str | Path, *, goes_on: bool = True
+) -> Iterator[OpenCampaign]:
     """Open a campaign with the settings that its database holds.
+
+    Args:
+        database: File or URL.
+        goes_on: Whether one that was stopped runs again; else its state stays what it is.
 
     Raises:
         StoreError: If there is no such database, or it cannot be used.
     """
     with open_store(database) as store:
         settings = settings_from_resolved(store.campaign().config)
-        with _held(store, settings, (), database=database, is_new=False) as campaign:
+        with _held(
+            store, settings, (), database=database, is_new=False, goes_on=goes_on
+        ) as campaign:
             yield campaign
 
 
@@ -138,6 +154,7 @@ def _held(
     *,
     database: str | Path,
     is_new: bool,
+    goes_on: bool = True,
 ) -> Iterator[OpenCampaign]:
     directory = make_writable(campaign_directory(database, settings.name, store))
     files = CampaignFiles(directory)
@@ -154,7 +171,10 @@ def _held(
             store.update_config(resolved(settings))
             # What failed with the old settings is not repeated with them.
             store.withdraw_failed_trainings()
-        if changes or store.campaign().state == CampaignState.STOPPED:
+        is_stopped = store.campaign().state == CampaignState.STOPPED
+        # what generations are asked changes nothing about how the campaign stands
+        matters = [change for change in changes if not change.path.startswith("validate")]
+        if matters or (goes_on and is_stopped):
             store.set_state(CampaignState.RUNNING, "")
         store.clear_stop()
         yield OpenCampaign(store, lease, settings, files, changes, is_new)

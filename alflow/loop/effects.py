@@ -251,6 +251,7 @@ class Effects:
             past = past_iterations(self._store, PAST_READ)
             now = self._taught(action.iteration, statistics)
             statistics |= calibration_statistics(past, now, self._settings)
+        self._ask_for_properties(action.iteration, view)
         found = self._compare(action.iteration, view)
         if found is None:
             self._store.end_iteration(action.iteration, statistics)
@@ -274,6 +275,17 @@ class Effects:
         places = int(statistics[N_PLACES])
         known = checked.get(iteration, Checked.none())
         return PastIteration(iteration, n_trajectories, n_flagged, places, checked=known)
+
+    def _ask_for_properties(self, iteration: int, view: Progress) -> None:
+        """Let suites run beside the next iteration, where the campaign asks for it."""
+        every = self._settings.validate.every
+        is_trained = any(one.number == iteration for one in view.generations)
+        if every is None or iteration % every or not is_trained:
+            return
+        ours = publish.property_tasks(
+            self._settings, iteration, iteration, self._weights_blob(iteration)
+        )
+        self._store.publish([*publish.property_tasks(self._settings, 0, None), *ours])
 
     def _compare(self, iteration: int, view: Progress) -> tuple[int, Comparison] | None:
         """The generation that serves, and the new one beside it; None without test errors."""

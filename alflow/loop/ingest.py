@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alflow.core.labels import Failure
+from alflow.core.properties import SuiteResult
 from alflow.core.tasks import NOTES, Outcome
 from alflow.execution.files import CampaignFiles
 from alflow.loop.predictions import prediction_rows
 from alflow.loop.publish import asks_about
 from alflow.loop.retries import decide
 from alflow.store import AttemptRow, Severity, Store
+from alflow.store.properties import PROPERTY
 from alflow.tasks.label import result_of_item
 
 _STORED = {"train": ("weights",), "validate": ("predictions",)}
@@ -185,6 +187,9 @@ class Ingest:
             generation = spec.settings["generation"]
             about = asks_about(spec.key)
             self._store.add_predictions(attempt.ref, outcome, generation, rows, about)
+        elif spec.kind == PROPERTY:
+            found = SuiteResult.from_json(outcome.values)
+            self._store.add_properties(attempt.ref, outcome, found.properties)
         else:
             self._store.finish_task(attempt.ref, outcome)
         text = f"{spec.key} done in {outcome.wall_s:.1f} s"

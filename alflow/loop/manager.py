@@ -102,19 +102,22 @@ class Manager:
         level = campaign.settings.label.primary
         self._inputs = Inputs(campaign.store, campaign.files, level)
         self._next_sweep = 0.0
+        self._only: str | None = None
         self._excluded: frozenset[str] = frozenset()
 
-    def run(self, *, last_iteration: int | None = None) -> Ending:
+    def run(self, *, last_iteration: int | None = None, only: str | None = None) -> Ending:
         """Turn until the campaign has its final state, or is asked to stop.
 
         Args:
             last_iteration: Do not begin an iteration beyond this one; None sets no limit.
+            only: Do the tasks of this kind and nothing else, then return; the plan waits.
 
         Raises:
             SiteError: If nothing will run what is left to do.
             SiteLost: If the executor broke and a new process might mend it.
         """
         self._look_at_hosts()
+        self._only = only
         hints: Sequence[AttemptRef] = ()
         while True:
             glance = self._store.glance()
@@ -128,6 +131,8 @@ class Manager:
             if mode is StopMode.DRAIN:
                 if not glance.leased:
                     return Ending.DRAINED
+            elif only is not None and not (glance.queued.get(only) or glance.leased):
+                return Ending.PAUSED
             elif not glance.has_work:
                 ending = self._advance(last_iteration)
                 if ending is not None:
@@ -274,7 +279,7 @@ class Manager:
         return {
             kind: max(0, QUEUE_DEPTH * slots - handed_out[pools[kind]])
             for kind, slots in self._executor.slots().items()
-            if kind in glance.queued
+            if kind in glance.queued and self._only in (None, kind)
         }
 
     def _next_tasks(self, glance: Glance) -> list[TaskRow]:

@@ -94,7 +94,13 @@ def plan(progress: Progress, settings: CampaignSettings) -> list[Action]:
         return [Action(ActionKind.BEGIN_ITERATION, 0, _bootstrap(progress, settings))]
     last = progress.iterations[-1]
     if last.ended:
-        return [_after(last, progress, settings)]
+        action = _after(last, progress, settings)
+        # what the last generation is asked beside the next iteration has none at the end
+        return (
+            []
+            if _open(last) and action.kind is not ActionKind.BEGIN_ITERATION
+            else [action]
+        )
     if _open(last):
         return []
     return [_PHASES[last.phase](last, progress, settings)]

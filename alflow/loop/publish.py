@@ -10,15 +10,19 @@ from typing import Any
 from alflow.config.audit import audit_labeler
 from alflow.config.campaign import CampaignSettings
 from alflow.core.batches import pack_structures
+from alflow.core.canonical import digest_of
+from alflow.core.elements import atomic_number
 from alflow.core.labels import audit_level
 from alflow.core.sampling import Gate
 from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskSpec
+from alflow.labelers.level import level_digest
 from alflow.loop.bandit import arms_of
 from alflow.loop.batching import NOTHING, Known, in_batches, timeout_s
 from alflow.registry import Settings
 from alflow.store import NewTask
+from alflow.store.properties import PROPERTY
 from alflow.store.views import IterationProgress
 
 BOOTSTRAP, TEST = "build/bootstrap", "build/test"
@@ -215,6 +219,49 @@ def pool_task(
         iteration=iteration,
         inputs={"weights": weights, "dataset": dataset},
     )
+
+
+def property_tasks(
+    settings: CampaignSettings,
+    iteration: int,
+    generation: int | None,
+    weights: str = "",
+    only: str | None = None,
+) -> list[NewTask]:
+    """Tasks that ask a generation, or the reference, for its properties; one for each suite.
+
+    Their keys have a digest of all that the answer depends on: what was answered once is not asked
+    again, and a suite with other settings is another one.
+
+    Args:
+        settings: The campaign's settings.
+        iteration: Iteration that they are counted with.
+        generation: Number of the generation; None for the level of theory that is the reference.
+        weights: SHA-256 of the weights of the generation.
+        only: Suites of this kind alone.
+    """
+    level = settings.validate.reference
+    if generation is None and level is None:
+        return []
+    inputs = {} if generation is None else {"weights": weights}
+    who: dict[str, Any] = {"generation": generation}
+    name, identity = f"g{generation}", weights
+    if generation is None and level is not None:
+        labeler = settings.label.levels[level]
+        elements = [atomic_number(symbol) for symbol in settings.system.elements]
+        who = {"level": level, "labeler": _plain(labeler), "elements": elements}
+        name, identity = f"level/{level}", level_digest(labeler)
+    found = []
+    for suite in settings.validate.suites:
+        if only not in (None, suite.kind):
+            continue
+        digest = digest_of({"suite": _plain(suite), "of": identity})[:12]
+        key = f"{PROPERTY}/{name}/{suite.kind}/{digest}"
+        asked = {"suite": _plain(suite), **who}
+        found.append(
+            _task(settings, PROPERTY, key, asked, iteration=iteration, inputs=inputs)
+        )
+    return found
 
 
 def asks_about(key: str) -> str:

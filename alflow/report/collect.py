@@ -25,6 +25,7 @@ from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
 from alflow.store.past import gate_of
+from alflow.store.properties import found
 from alflow.store.yields import all_yields
 
 MAX_SELECTED = 12
@@ -76,6 +77,7 @@ class _Reader:
                 predictions.new_label_predictions(self._connection)
             ),
             parity=self._parity(generations),
+            properties=readings.properties(found(self._connection), overview.config),
             survival=self._survival(),
             arms=all_yields(self._connection),
             noise=readings.noise(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
 from alflow.report.samples import (
     CalibrationSample,
@@ -262,6 +263,21 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class PropertyReport:
+    """What validation suites say.
+
+    Attributes:
+        generation: The last generation that answered; None if none was asked.
+        rows: Its properties beside what is known about them.
+        notes: Sentences on what it does not have.
+    """
+
+    generation: int | None = None
+    rows: tuple[Compared, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CampaignReport:
     """Everything a report shows.
 
@@ -274,6 +290,7 @@ class CampaignReport:
         spreads: Candidates of the last two iterations that have any, oldest first.
         calibration: New labels of each iteration against the generation that chose them.
         parity: First and last validated generation on the test set.
+        properties: What validation suites say about the last generation that was asked.
         survival: Curve of each generation that sampled, unless no time passed in any of its
             trajectories.
         arms: What each arm of a mixture did in each iteration, oldest first.
@@ -295,6 +312,7 @@ class CampaignReport:
     spreads: tuple[SpreadSample, ...] = ()
     calibration: tuple[CalibrationSample, ...] = ()
     parity: tuple[Parity, ...] = ()
+    properties: PropertyReport = field(default_factory=PropertyReport)
     survival: tuple[SurvivalCurve, ...] = ()
     arms: tuple[ArmYield, ...] = ()
     noise: LabelNoise = field(default_factory=LabelNoise)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from alflow.core.comparison import compared
+from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Gate
-from alflow.report.content import LabelNoise
+from alflow.report.content import LabelNoise, PropertyReport
 from alflow.report.estimates import calibration_factor, coverage
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
 from alflow.store.audits import Audit
@@ -18,6 +20,7 @@ from alflow.store.predictions import (
     NewLabelPrediction,
     PredictionOnTest,
 )
+from alflow.store.properties import Found
 
 MAX_COMPONENTS = 20_000
 """Force components of a parity plot; of more, an even selection is shown."""
@@ -139,6 +142,34 @@ def _components(rows: Sequence[PredictionOnTest]) -> Iterator[Float[np.ndarray, 
         if row.forces is not None and row.forces_predicted is not None:
             both = np.stack([row.forces.ravel(), row.forces_predicted.ravel()])
             yield both[:, np.isfinite(both).all(axis=0)]
+
+
+def properties(found: Sequence[Found], config: Mapping[str, Any]) -> PropertyReport:
+    """What suites say about the last generation that was asked.
+
+    Where it was asked for a property by several settings of a suite, the last answer counts.
+
+    Args:
+        found: All answers.
+        config: Settings of the campaign, resolved.
+    """
+    asked = [one.generation for one in found if one.generation is not None]
+    if not asked:
+        return PropertyReport()
+    last = max(asked)
+    ours, theirs = (
+        [
+            SuiteResult(one.properties, one.curves, one.notes)
+            for one in found
+            if one.generation == who
+        ]
+        for who in (last, None)
+    )
+    level = text_at(config, "validate", "reference")
+    rows = compared(ours, theirs, level, numbers_at(config, "validate", "given"))
+    by_name = {row.name: row for row in rows}
+    notes = tuple(note for one in ours for note in one.notes)
+    return PropertyReport(last, tuple(by_name.values()), notes)
 
 
 def noise(audits: Sequence[Audit]) -> LabelNoise:

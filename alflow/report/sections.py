@@ -134,6 +134,7 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
         _spread(report),
         _calibration(report),
         _accuracy(report),
+        _properties(report),
         _sampling(report),
         _decisions(report),
         _failures(report),
@@ -261,6 +262,25 @@ def _noise(report: CampaignReport) -> tuple[Panel, ...]:
     return (
         Panel(wording.noise_title(found), caption=caption, table=tables.noise(found, last)),
     )
+
+
+def _properties(report: CampaignReport) -> Section:
+    found = report.properties
+    if found.generation is None:
+        return Section("properties", "Properties")
+    caption = (
+        "By the mean of the ensemble, with the standard deviation over members beside it, at the "
+        "same geometries. An error of few spreads is one that the ensemble knows of."
+    )
+    if found.notes:
+        caption += f" Missing: {'; '.join(found.notes)}."
+    panel = Panel(
+        wording.properties_title(found),
+        caption=caption,
+        table=tables.properties(found.rows),
+        is_wide=True,
+    )
+    return Section("properties", "Properties", (panel,))
 
 
 def _sampling(report: CampaignReport) -> Section:

@@ -9,7 +9,9 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float
 
+from alflow.core.comparison import Compared
 from alflow.core.metrics import mae, rmse
+from alflow.core.properties import NO_UNIT
 from alflow.core.sampling import StopReason
 from alflow.loop.outlook import LevelCost
 from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
@@ -50,6 +52,8 @@ WORDS = frozenset(
             "new labels of",
             "origin",
             "predicted by",
+            "property",
+            "reference by",
             "seeds of members",
         ),
         *(
@@ -58,6 +62,7 @@ WORDS = frozenset(
             "structure",
             "task",
             "time",
+            "unit",
             "weights SHA-256",
             "why",
         ),
@@ -244,6 +249,28 @@ def noise(found: LabelNoise, last: GenerationRow | None) -> Table:
 def _fine(value: float) -> str:
     """In thousandths, with two digits however small it is."""
     return significant(1000 * value, 2)
+
+
+def properties(rows: Sequence[Compared]) -> Table:
+    """Properties of a generation beside what is known about them."""
+    columns = (
+        *("property", "unit", "value", "spread", "reference", "error", "error / spread"),
+        "reference by",
+    )
+    cells = [
+        (
+            row.name,
+            "" if row.unit == NO_UNIT else row.unit,
+            significant(row.value, 4),
+            significant(row.spread, 2),
+            significant(row.reference, 4),
+            significant(row.error, 2),
+            significant(row.error_per_spread, 2),
+            row.source or NONE,
+        )
+        for row in rows
+    ]
+    return _table("properties", columns, cells)
 
 
 def survival(curves: Sequence[SurvivalCurve]) -> Table:

@@ -11,6 +11,7 @@ from alflow.report.content import (
     GenerationRow,
     IterationRow,
     LabelNoise,
+    PropertyReport,
     Standing,
 )
 from alflow.report.estimates import rank_correlation
@@ -21,6 +22,9 @@ from alflow.store.yields import ArmYield
 
 CALIBRATED = (0.5, 2.0)
 """Range of error over spread within which a spread counts as calibrated."""
+
+WITHIN_SPREADS = 2.0
+"""An error of this many spreads is one that the ensemble knows of."""
 
 TONES = {
     Standing.EMPTY: "idle",
@@ -264,6 +268,16 @@ def parity_title(quantity: str, rows: Sequence[GenerationRow]) -> str:
     noun = "Force" if quantity == "force" else "Energy"
     ends = rows if len(rows) == 1 else (rows[0], rows[-1])
     return f"{noun} error on the test set: " + ", ".join(error(row) for row in ends)
+
+
+def properties_title(found: PropertyReport) -> str:
+    """What validation suites found."""
+    known = [row.error_per_spread for row in found.rows if row.error_per_spread is not None]
+    title = f"{count(len(found.rows), 'property', 'properties')} of g{found.generation}"
+    if not known:
+        return title
+    within = sum(ratio <= WITHIN_SPREADS for ratio in known)
+    return f"{title}; {within} of {len(known)} within two spreads of the reference"
 
 
 def noise_title(noise: LabelNoise) -> str:

@@ -31,6 +31,7 @@ _GROUPS = {
         tables.ensemble_metric,
         tables.iteration_stat,
         tables.prediction,
+        tables.material_property,
     ),
     "sampling": (tables.trajectory, tables.candidate),
     "work": (

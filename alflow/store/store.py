@@ -6,6 +6,7 @@ from typing import Any
 
 from alflow.core.datasets import Dataset, LabelledStructure
 from alflow.core.labels import Failure, Label
+from alflow.core.properties import Property
 from alflow.core.sampling import Selection
 from alflow.core.structures import Structure
 from alflow.core.tasks import AttemptRef, Outcome, TaskState
@@ -19,6 +20,7 @@ from alflow.store import (
     generations,
     importing,
     labels,
+    properties,
     publishing,
     selection,
     structures,
@@ -425,6 +427,17 @@ class Store(Session):
             return generations.add_predictions(
                 tx, attempt, outcome, generation, rows, about
             )
+
+    def add_properties(
+        self, attempt: AttemptRef, outcome: Outcome, found: Sequence[Property]
+    ) -> bool:
+        """End a property task with what its suite found.
+
+        Returns:
+            False if the result is late and dropped.
+        """
+        with self._write("add-properties") as tx:
+            return properties.add(tx, attempt, outcome, found)
 
     def weights(self, generation: int) -> bytes:
         """Weights of a generation, their checksum verified."""

@@ -153,6 +153,7 @@ FAKES = {
     "samplers": {"nemd": Walk},
     "acquisition": {"threshold": Pick},
     "labelers": {"program": Program, "third": Third},
+    "validation": {"third": Third},
 }
 
 

@@ -248,3 +248,16 @@ def test_a_level_must_not_be_taken_for_an_audit(problems_of):
     (problem,) = problems_of(("    dft: {", "    dft/audit: {kind: third}\n    dft: {"))
     assert problem.path == "label.levels.dft/audit"
     assert "audits" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("section", "path", "message"),
+    [
+        ("{reference: dtf}", "validate.reference", "no level 'dtf' is defined"),
+        ("{every: 2}", "validate.every", "there are no suites to run"),
+    ],
+)
+def test_what_cannot_be_validated_is_told(problems_of, section, path, message):
+    (problem,) = problems_of(("seed: 7", f"seed: 7\nvalidate: {section}"))
+    assert problem.path == path
+    assert message in problem.message

@@ -26,6 +26,16 @@ SMALL = {
 }
 
 
+def test_what_is_validated_may_change_at_any_time():
+    old = campaign()
+    new = campaign(validate={"suites": [{"kind": "third"}], "given": {"a": 1.0}})
+    changes = config_diff(old, new)
+    assert {change.path for change in changes} == {"validate.suites", "validate.given.a"}
+    assert {change.effect for change in changes} == {"allowed"}
+    assert settings_from_resolved(resolved(new)) == new
+    assert resolved(new)["validate"]["suites"] == [{"kind": "third"}]
+
+
 def campaign(**changes) -> CampaignSettings:
     return CampaignSettings.model_validate({**SMALL, **changes})
 

@@ -68,6 +68,10 @@ acquire:
   energy_spread_meV: 0.001
   rejected_factor: 1.0e+9
 test: {{count: 2, builders: [{BOX}]}}
+validate:
+  every: 1
+  reference: gupta
+  suites: [{{kind: crystal, element: Al, phases: [fcc]}}]
 """
 KNOWN = [
     NewLabelled(

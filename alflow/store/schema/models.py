@@ -141,6 +141,22 @@ metric_epoch = table(
 )
 """The course of training. NULL: the number was not finite in that epoch."""
 
+material_property = table(
+    "property",
+    Column("task_id", INT, ForeignKey("task.id"), primary_key=True, autoincrement=False),
+    Column("name", TEXT, primary_key=True),
+    link("ensemble_id", "ensemble.id", nullable=True),
+    link("lot_id", "level_of_theory.id", nullable=True),
+    required("suite", TEXT),
+    optional("value", FLOAT),
+    required("unit", TEXT),
+    optional("members_json", TEXT),
+    *finite("value"),
+    rule("owner", "(ensemble_id IS NULL) != (lot_id IS NULL)"),
+)
+"""What a validation suite found of a generation or of a level of theory, its reference. NULL: the
+value is not finite. The settings of the suite, curves and notes are with the task."""
+
 prediction = table(
     "prediction",
     Column(

@@ -521,6 +521,25 @@ CREATE TABLE prediction (
 ;
 INSERT INTO "prediction" VALUES(1,1,-1.99934545485753733373e+03,0.01,0.2,0.1,0.3,1.5,NULL);
 INSERT INTO "prediction" VALUES(1,2,-2.00062439320254952684e+03,0.01,0.2,0.1,0.3,1.5,NULL);
+CREATE TABLE property (
+	task_id INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	ensemble_id INTEGER, 
+	lot_id INTEGER, 
+	suite TEXT NOT NULL, 
+	value REAL, 
+	unit TEXT NOT NULL, 
+	members_json TEXT, 
+	CONSTRAINT pk_property PRIMARY KEY (task_id, name), 
+	CONSTRAINT ck_property_owner CHECK ((ensemble_id IS NULL) != (lot_id IS NULL)), 
+	CONSTRAINT ck_property_value_finite CHECK (value > -1e300 AND value < 1e300), 
+	CONSTRAINT fk_property_ensemble_id FOREIGN KEY(ensemble_id) REFERENCES ensemble (id), 
+	CONSTRAINT fk_property_lot_id FOREIGN KEY(lot_id) REFERENCES level_of_theory (id), 
+	CONSTRAINT fk_property_task_id FOREIGN KEY(task_id) REFERENCES task (id)
+)
+ STRICT
+
+;
 CREATE TABLE sighting (
 	structure_id INTEGER NOT NULL, 
 	source TEXT NOT NULL, 

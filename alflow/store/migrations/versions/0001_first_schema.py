@@ -923,6 +923,32 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_table(
+        "property",
+        sa.Column("task_id", INT, autoincrement=False, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("ensemble_id", INT, nullable=True),
+        sa.Column("lot_id", INT, nullable=True),
+        sa.Column("suite", TEXT, nullable=False),
+        sa.Column("value", FLOAT, nullable=True),
+        sa.Column("unit", TEXT, nullable=False),
+        sa.Column("members_json", TEXT, nullable=True),
+        sa.CheckConstraint(
+            "(ensemble_id IS NULL) != (lot_id IS NULL)", name=op.f("ck_property_owner")
+        ),
+        sa.CheckConstraint(
+            "value > -1e300 AND value < 1e300", name=op.f("ck_property_value_finite")
+        ),
+        sa.ForeignKeyConstraint(
+            ["ensemble_id"], ["ensemble.id"], name=op.f("fk_property_ensemble_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["lot_id"], ["level_of_theory.id"], name=op.f("fk_property_lot_id")
+        ),
+        sa.ForeignKeyConstraint(["task_id"], ["task.id"], name=op.f("fk_property_task_id")),
+        sa.PrimaryKeyConstraint("task_id", "name", name=op.f("pk_property")),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "sighting",
         sa.Column("structure_id", INT, autoincrement=False, nullable=False),
         sa.Column("source", TEXT, nullable=False),

@@ -1,0 +1,1 @@
+"""Property suites: what a potential says about things that a user knows from elsewhere."""
