@@ -1,6 +1,6 @@
 """How exact training on forces by finite differences is: error against step.
 
-    python benchmarks/force_gradient.py --data DIR [--structures 64] [--json FILE]
+    python benchmarks/force_gradient.py --data DIR [--structures 64] [--seeds 16] [--json FILE]
 
 DIR holds the acac files of BOTNet-datasets. One minibatch of acetylacetone, networks 64-48 of two
 members with random weights, loss of forces alone; the error is the norm of the difference to the
@@ -10,6 +10,8 @@ the step. CELU's second derivative jumps (by 10 with the alpha of 0.1 of publish
 neuron that passes its kink within the step brings an error that does not depend on the step, so
 the sum falls between its root and its first power. Features are taken as they are (as published
 ANI does) and scaled (as training here does), which multiplies what a step means to the networks.
+A last table is of a small fixed recipe, beside earlier numbers (`force_gradient_recipe.py`);
+`--seeds 0` leaves it out, `--structures 0` all the others.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import json
 import arguments
 import torch
 from acac import structures
+from force_gradient_recipe import Frames, recipe_table
 
 from alflow.core.datasets import LabelledStructure
 from alflow.models.ani.descriptor import AniDescriptor
@@ -35,6 +38,7 @@ from alflow.training.optimiser import FlatNetworks
 
 STEPS_A = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5)
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
+N_RECIPE = 64
 
 
 def gradient(
@@ -74,22 +78,8 @@ def gradient(
     return total
 
 
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument(
-        "--data",
-        type=arguments.data_folder("train_300K.xyz"),
-        required=True,
-        help="folder of the acac files",
-    )
-    parser.add_argument("--structures", type=arguments.count, default=64)
-    parser.add_argument(
-        "--json", type=arguments.result_file, help="where to write the numbers"
-    )
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    data = structures(options.data / "train_300K.xyz")[: options.structures]
+def tables(data: list[LabelledStructure]) -> dict[str, float]:
+    """Measure and print; the error by features, activation, precision and step."""
     found: dict[str, float] = {}
     for features, activation in itertools.product(("raw", "scaled"), ("celu", "silu")):
         table = functools.partial(
@@ -117,6 +107,35 @@ def main() -> None:
             found[f"{kind}/{name}/jvp"] = error(table(dtype, "jvp"))
         row = [found[f"{kind}/{name}/jvp"] for name in DTYPES]
         print("jvp           " + "".join(f"{value:12.1e}" for value in row), flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument(
+        "--data",
+        type=arguments.data_folder("train_300K.xyz", "isolated_atoms.xyz"),
+        required=True,
+        help="folder of the acac files",
+    )
+    parser.add_argument("--structures", type=arguments.or_none, default=64)
+    parser.add_argument(
+        "--seeds", type=arguments.or_none, default=16, help="networks of the recipe"
+    )
+    parser.add_argument(
+        "--json", type=arguments.result_file, help="where to write the numbers"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = structures(options.data / "train_300K.xyz")
+    found: dict[str, object] = {}
+    if options.structures:
+        found |= tables(data[: options.structures])
+    if options.seeds:
+        atoms = structures(options.data / "isolated_atoms.xyz")
+        frames = Frames.of(data[:N_RECIPE], atoms)
+        found["recipe"] = recipe_table(frames, options.seeds)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

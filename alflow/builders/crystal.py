@@ -1,52 +1,44 @@
-"""Crystals: strained, rattled, with vacancies."""
+"""Crystals: strained, rattled, with point defects."""
 
 import itertools
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
-from pydantic import Field
+from jaxtyping import Float, UInt8
 
+from alflow.builders.defects import CLOSEST, PointDefects, squeeze_in
 from alflow.builders.geometry import (
-    Amplitude,
     CountRange,
+    DefectRange,
+    PositiveRange,
     Range,
     closest_ratio,
+    drawn,
+    random_strain,
 )
-from alflow.core.elements import atomic_number
+from alflow.builders.lattices import LatticeSettings, named, unit_cell
 from alflow.core.errors import SettingsError
 from alflow.core.structures import Structure, lowest_multiplicity
-from alflow.registry import Settings
 
-_CLOSEST = 0.65
 _ATTEMPTS = 50
 _MOST_REPEATS = 8
 
 
-class CrystalSettings(Settings):
-    """Supercells of a simple crystal, each with its own strain, displacements and vacancies."""
+class CrystalSettings(LatticeSettings):
+    """Supercells of a crystal, each with its own strain, displacements and point defects."""
 
     kind: Literal["crystal"] = "crystal"
-    count: float = Field(default=1, gt=0)
-    """Weight among the builders: structures are shared out in proportion to it."""
-    element: str
-    """Chemical symbol."""
-    lattice: Literal["fcc", "bcc", "hcp", "diamond"]
-    """Bravais lattice and basis."""
-    lattice_A: float = Field(gt=0)
-    """Lattice constant a of the conventional cell [Å]."""
-    c_over_a: float = Field(default=(8 / 3) ** 0.5, gt=0)
-    """Ratio of axes of hcp; the default is that of touching spheres."""
     atoms: CountRange = (16, 64)
     """Smallest and largest number of sites; the supercell is drawn among the compact ones."""
     repeat: tuple[int, int, int] | None = None
-    """Repeats of the conventional cell instead (rectangular, 2, 4 or 8 atoms)."""
+    """Repeats of the unit cell instead; of named lattices the rectangular one."""
     strain: Range = (-0.05, 0.05)
-    """Range of each component of the strain; zero leaves the cell as it is."""
-    rattle_A: Amplitude = (0.0, 0.2)
-    """Range of the standard deviation of displacements [Å]."""
-    vacancies: tuple[int, int] = (0, 0)
-    """Smallest and largest number of atoms taken away."""
+    """Range of each of the six components of the strain; zero leaves the cell as it is."""
+    volume_factor: PositiveRange | None = None
+    """Range of the volume, before strain, as a factor of that of the perfect crystal."""
+    interstitials: DefectRange = (0, 0)
+    """Smallest and largest number of atoms squeezed in between; self-interstitials without
+    `guests`."""
 
     def create(self) -> "CrystalBuilder":
         """The builder with these settings.
@@ -64,17 +56,15 @@ class CrystalBuilder:
         """Find the supercells that can be drawn.
 
         Raises:
-            SettingsError: If the element is unknown, no supercell has a number of sites in the
-                range, or more atoms would be taken away than there are.
+            SettingsError: If an element is unknown, no supercell has a number of sites in the
+                range, or more atoms would be taken away or changed than there are.
         """
-        atomic_number(settings.element)
         self._settings = settings
-        self._unit = _unit_cell(settings)
+        self._unit = unit_cell(settings, orthorhombic=True)
         self._repeats = _repeats(settings, self._unit)
-        low, high = settings.vacancies
-        fewest = len(self._unit) * min(int(np.prod(repeat)) for repeat in self._repeats)
-        if not 0 <= low <= high < fewest:
-            raise SettingsError(f"vacancies {low} to {high} do not go with {fewest} sites")
+        self._defects = PointDefects(settings, set(self._unit.numbers.tolist()))
+        fewest = min(int(np.prod(repeat)) for repeat in self._repeats)
+        self._defects.check(len(self._unit) * fewest)
 
     def build(self, rng: np.random.Generator, count: int) -> list[Structure]:
         """Build `count` crystals.
@@ -85,40 +75,59 @@ class CrystalBuilder:
         return [self._crystal(rng) for _ in range(count)]
 
     def _crystal(self, rng: np.random.Generator) -> Structure:
-        settings = self._settings
         for _ in range(_ATTEMPTS):
-            perfect = self._unit.repeat(self._repeats[rng.integers(len(self._repeats))])
-            deformation = np.eye(3) + _strain(rng, settings.strain)
-            cell = np.asarray(perfect.cell[:]) @ deformation
-            positions = np.asarray(perfect.positions) @ deformation
-            positions += rng.normal(size=positions.shape) * rng.uniform(*settings.rattle_A)
-            n_gone = int(rng.integers(settings.vacancies[0], settings.vacancies[1] + 1))
-            kept = np.sort(rng.permutation(len(positions))[n_gone:])
-            numbers = np.asarray(perfect.numbers, np.uint8)[kept]
-            if closest_ratio(numbers, positions[kept], cell) >= _CLOSEST:
-                return Structure(
-                    numbers,
-                    positions[kept],
-                    cell,
-                    np.ones(3, bool),
-                    multiplicity=lowest_multiplicity(numbers),
-                )
+            numbers, positions, cell = self._deformed(rng)
+            kept = self._defects.occupied(len(positions), rng)
+            numbers = self._defects.exchanged(numbers[kept], rng)
+            filled = self._filled(numbers, positions[kept], cell, rng)
+            if filled is None:
+                continue
+            numbers, positions = filled
+            if closest_ratio(numbers, positions, cell) >= CLOSEST:
+                multiplicity = lowest_multiplicity(numbers)
+                pbc = np.ones(3, bool)
+                return Structure(numbers, positions, cell, pbc, multiplicity=multiplicity)
         raise SettingsError(
-            f"crystals of {settings.element} keep having atoms closer than {_CLOSEST} of the sum "
-            "of their covalent radii",
+            f"crystals of {named(self._settings)} keep having atoms closer than {CLOSEST} of "
+            "the sum of their covalent radii",
             code="AL121",
-            next_step="lower rattle_A or strain, or check lattice_A, of the crystal builder",
+            next_step="lower rattle_A, strain or interstitials, or check lattice_A and "
+            "volume_factor, of the crystal builder",
         )
 
+    def _deformed(
+        self, rng: np.random.Generator
+    ) -> tuple[
+        UInt8[np.ndarray, " atoms"],
+        Float[np.ndarray, "atoms 3"],
+        Float[np.ndarray, "3 3"],
+    ]:
+        """Elements, displaced positions and cell of a supercell."""
+        settings = self._settings
+        perfect = self._unit.repeat(self._repeats[rng.integers(len(self._repeats))])
+        deformation = np.eye(3) + random_strain(rng, settings.strain)
+        if settings.volume_factor is not None:
+            deformation *= rng.uniform(*settings.volume_factor) ** (1 / 3)
+        cell = np.asarray(perfect.cell[:]) @ deformation
+        positions = np.asarray(perfect.positions) @ deformation
+        positions += rng.normal(size=positions.shape) * rng.uniform(*settings.rattle_A)
+        return np.asarray(perfect.numbers, np.uint8), positions, cell
 
-def _unit_cell(settings: CrystalSettings) -> Any:
-    """Conventional cell with right angles."""
-    from ase.build import bulk
-
-    symbol, lattice, a = settings.element, settings.lattice, settings.lattice_A
-    if lattice == "hcp":
-        return bulk(symbol, "hcp", a=a, c=a * settings.c_over_a, orthorhombic=True)
-    return bulk(symbol, lattice, a=a, cubic=True)
+    def _filled(
+        self,
+        numbers: UInt8[np.ndarray, " atoms"],
+        positions: Float[np.ndarray, "atoms 3"],
+        cell: Float[np.ndarray, "3 3"],
+        rng: np.random.Generator,
+    ) -> tuple[UInt8[np.ndarray, " more"], Float[np.ndarray, "more 3"]] | None:
+        """The same with interstitials, or None if there was no room."""
+        for _ in range(drawn(self._settings.interstitials, rng)):
+            guest = int(rng.choice(self._defects.guests))
+            together = squeeze_in(guest, numbers, positions, cell, rng)
+            if together is None:
+                return None
+            numbers, positions = np.append(numbers, np.uint8(guest)), together
+        return numbers, positions
 
 
 def _repeats(settings: CrystalSettings, unit: Any) -> list[tuple[int, int, int]]:
@@ -136,17 +145,8 @@ def _repeats(settings: CrystalSettings, unit: Any) -> list[tuple[int, int, int]]
             found.append(repeat)
     if not found:
         raise SettingsError(
-            f"no supercell of {settings.lattice} has between {low} and {high} atoms: "
-            f"the conventional cell has {len(unit)}",
+            f"no supercell of {named(settings)} has between {low} and {high} atoms and "
+            f"edges within a factor of two: the unit cell has {len(unit)} atoms",
             next_step="widen 'atoms' of the crystal builder or give 'repeat'",
         )
     return found
-
-
-def _strain(
-    rng: np.random.Generator, bounds: tuple[float, float]
-) -> Float[np.ndarray, "3 3"]:
-    """A symmetric strain, its six components drawn independently."""
-    components = rng.uniform(*bounds, size=6)
-    order = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
-    return np.asarray(components[order])

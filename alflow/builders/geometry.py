@@ -1,4 +1,4 @@
-"""Geometry that builders share: distances under periodic images, rotations, spin parity."""
+"""Geometry that builders share: ranges, distances under periodic images, strains, rotations."""
 
 import itertools
 from typing import Annotated, Any
@@ -7,11 +7,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from pydantic import AfterValidator
 
-from alflow.core.elements import COVALENT_RADII_A
+from alflow.core.elements import COVALENT_RADII_A, atomic_number
+from alflow.core.errors import SettingsError
 
 Bounds = tuple[Any, Any]
 """Two numbers, both whole or not."""
 
+_PAIR = 2
 _IMAGES = np.array(list(itertools.product((-1, 0, 1), repeat=3)), float)
 
 
@@ -49,14 +51,53 @@ CountRange = Annotated[
 ]
 """Smallest and largest number of something, at least one."""
 
+DefectRange = Annotated[
+    tuple[int, int], AfterValidator(_ascending), AfterValidator(_not_negative)
+]
+"""Smallest and largest number of something that may be absent."""
+
+
+def pair_numbers(pair: str) -> tuple[int, int]:
+    """Atomic numbers, the smaller first, of a pair of elements spelt like `Ti-O`.
+
+    Raises:
+        SettingsError: If it is not spelt so, or a symbol is not an element.
+    """
+    symbols = pair.split("-")
+    if len(symbols) != _PAIR:
+        raise SettingsError(f"{pair!r} is not a pair of elements like Ti-O")
+    low, high = sorted(atomic_number(symbol) for symbol in symbols)
+    return low, high
+
+
+def drawn(bounds: tuple[int, int], rng: np.random.Generator) -> int:
+    """A whole number between two bounds, both included."""
+    return int(rng.integers(bounds[0], bounds[1] + 1))
+
+
+def random_strain(
+    rng: np.random.Generator, bounds: tuple[float, float]
+) -> Float[np.ndarray, "3 3"]:
+    """A symmetric strain, its six components drawn independently."""
+    components = rng.uniform(*bounds, size=6)
+    order = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
+    return np.asarray(components[order])
+
 
 def separations(
-    positions: Float[np.ndarray, "atoms 3"], cell: Float[np.ndarray, "3 3"] | None
+    positions: Float[np.ndarray, "atoms 3"],
+    cell: Float[np.ndarray, "3 3"] | None,
+    reach_A: float = np.inf,
 ) -> Float[np.ndarray, "images atoms atoms 3"]:
     """Vectors from each atom (first index) to each image of each atom [Å].
 
     All neighbouring cells are looked at, so that the shortest is right in any cell that is not
     extremely skewed. The home image comes in the middle; an atom's vector to itself is infinite.
+
+    Args:
+        positions: Where the atoms are [Å], (atoms, 3).
+        cell: Cell vectors as rows [Å], (3, 3), or None.
+        reach_A: In a rectangular cell with edges of twice that [Å], the nearest image is enough.
     """
     direct = positions[None, :, :] - positions[:, None, :]
     direct[np.diag_indices(len(positions))] = np.inf
@@ -64,8 +105,14 @@ def separations(
         return np.asarray(direct[None])
     direct[np.diag_indices(len(positions))] = 0.0
     direct -= np.rint(direct @ np.linalg.inv(cell)) @ cell
-    vectors = direct[None] + (_IMAGES @ cell)[:, None, None, :]
-    vectors[len(_IMAGES) // 2][np.diag_indices(len(positions))] = np.inf
+    images = _IMAGES
+    if (
+        not np.count_nonzero(cell - np.diag(np.diag(cell)))
+        and 2 * reach_A <= np.diag(cell).min()
+    ):
+        images = np.zeros((1, 3))
+    vectors = direct[None] + (images @ cell)[:, None, None, :]
+    vectors[len(images) // 2][np.diag_indices(len(positions))] = np.inf
     return np.asarray(vectors)
 
 

@@ -16,8 +16,8 @@ _SMILES_ATOM = re.compile(
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d*)")
 _FORMULA = re.compile(r"([A-Z][a-z]?\d*)+")
 
-MOLECULES = "molecules"
-"""Kind of the builder whose molecules are looked up by name (`alflow.config.molecules`)."""
+MOLECULES = ("molecules", "molecular_box")
+"""Kinds of the builders whose molecules are looked up by name (`alflow.config.molecules`)."""
 
 PathOf = tuple[str | int, ...]
 
@@ -104,14 +104,14 @@ def _is_whole(value: object) -> TypeGuard[int]:
 
 def _symbols(builder: Mapping[str, Any], path: PathOf) -> Iterator[tuple[PathOf, str]]:
     """Every symbol that a builder names, with the place that names it."""
-    for key in ("element", "elements", "symbols"):
+    for key in ("element", "elements", "symbols", "guests"):
         yield from texts(builder.get(key), (*path, key))
     composition = builder.get("composition")
     if isinstance(composition, Mapping):
         yield from (((*path, "composition", str(key)), str(key)) for key in composition)
     for place, text in texts(builder.get("formula"), (*path, "formula")):
         yield from ((place, symbol) for symbol, _ in _FORMULA_PART.findall(text))
-    smiles = None if builder.get("kind") == MOLECULES else builder.get("smiles")
+    smiles = None if builder.get("kind") in MOLECULES else builder.get("smiles")
     for place, text in texts(smiles, (*path, "smiles")):
         yield from ((place, symbol) for symbol in smiles_symbols(text))
 

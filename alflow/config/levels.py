@@ -13,7 +13,7 @@ from alflow.core.findings import Finding
 from alflow.labelers.level import HasLevel
 from alflow.registry import PluginSection
 
-PERIODIC_BUILDERS = frozenset({"crystal", "melt", "random_box"})
+PERIODIC_BUILDERS = frozenset({"crystal", "melt", "molecular_box", "random_box", "slab"})
 """Builders of periodic structures, unless their settings say otherwise by `is_periodic`."""
 
 Path = tuple[str | int, ...]

@@ -16,7 +16,7 @@ def molecule_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     from alflow.builders.species import by_name, by_smiles
 
     for path, builder in builders_of(data):
-        if builder.get("kind") != MOLECULES:
+        if builder.get("kind") not in MOLECULES:
             continue
         for place, text in texts(builder.get("smiles"), (*path, "smiles")):
             yield from _molecule(place, text, by_smiles, listed_elements(data))

@@ -12,7 +12,10 @@ LARGEST_DENSITY_G_PER_CM3 = 50.0
 SMALLEST_TIMESTEP_FS = 0.01
 
 _UNIT_ENDINGS = ("_K", "_ps", "_fs", "_A", "_eV", "_g_per_cm3", "_GPa", "_per_ps")
-_RANGES = frozenset({"atoms", "count", "molecules_per_structure"})
+_RANGES = frozenset(
+    {"atoms", "count", "molecules_per_structure"}
+    | {"vacancies", "antisites", "interstitials", "adatoms"}
+)
 _KG_PER_M3 = 1000.0
 _FS_PER_PS = 1000.0
 _FS_PER_S = 1e15

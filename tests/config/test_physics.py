@@ -1,8 +1,11 @@
 """Checks between sections and of the size of quantities."""
 
 import pytest
+from ruamel.yaml import YAML
 
-from alflow.config.chemistry import smiles_symbols
+from alflow.config.chemistry import element_findings, smiles_symbols
+from alflow.config.molecules import file_findings, molecule_findings
+from alflow.config.problems import dotted
 
 SAMPLE = "  duration_ps: 2.0\n"
 CELL = "count: 3\n      is_periodic: true"
@@ -140,6 +143,36 @@ def test_a_molecular_level_refuses_cells(problems_of):
     assert problem.path == "system.builders[0].kind"
     assert "level 'dft' (program) takes molecules only" in problem.message
     assert problems_of(("count: 3", CELL)) == []
+
+
+@pytest.mark.parametrize(
+    ("builder", "path", "message"),
+    [
+        (
+            "{kind: crystal, element: [H, C], lattice: rocksalt, lattice_A: 4}",
+            "element[1]",
+            "makes C",
+        ),
+        (
+            "{kind: slab, element: O, lattice: fcc, lattice_A: 4, guests: [H, Au]}",
+            "guests[1]",
+            "makes Au",
+        ),
+        ("{kind: crystal, path: absent.cif}", "path", "there is no file 'absent.cif'"),
+        ("{kind: dimers, elements: [H, N]}", "elements[1]", "makes N"),
+        (
+            "{kind: molecular_box, smiles: [CO], density_g_per_cm3: 1}",
+            "smiles[0]",
+            "C is not in system.elements",
+        ),
+    ],
+)
+def test_what_builders_are_made_of_is_in_the_system(builder, path, message):
+    data = {"system": {"elements": ["H", "O"], "builders": [YAML().load(builder)]}}
+    finders = (element_findings, molecule_findings, file_findings)
+    (finding,) = [found for find in finders for found in find(data)]
+    assert dotted(finding.path) == f"system.builders[0].{path}"
+    assert message in finding.message
 
 
 def test_a_test_set_satisfies_the_force_criterion(problems_of):
