@@ -48,7 +48,9 @@ class CalibratedRule:
         factor = settings.start_factor
         for one in past:
             if one.is_short:
-                factor = max(factor * settings.step, settings.smallest_factor)
+                is_far_short = 2 * one.n_flagged < one.n_places
+                factor *= settings.step ** (2 if is_far_short else 1)
+                factor = max(factor, settings.smallest_factor)
             else:
                 factor *= _loosening(one, settings.flagged_share)
                 factor = min(factor, settings.largest_factor)

@@ -221,7 +221,18 @@ def _calibration(report: CampaignReport) -> Section:
         caption=note,
         table=tables.calibration(report.calibration),
     )
-    return replace(section, panels=(points, history))
+    panels: tuple[Panel, ...] = (points, history)
+    if report.coverage:
+        covered = Panel(
+            "Were errors below their bounds?",
+            caption="Labels of earlier iterations bound the error by a multiple of the spread; "
+            "these are the shares of the new labels, and of those drawn at random alone, whose "
+            "error was below. Errors in units of the spread are means over the new labels, and "
+            "the same corrected by what the earlier ones had shown.",
+            table=tables.coverage(report.coverage),
+        )
+        panels = (*panels, covered)
+    return replace(section, panels=panels)
 
 
 def _accuracy(report: CampaignReport) -> Section:

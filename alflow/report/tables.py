@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -173,6 +174,29 @@ def calibration(samples: Sequence[CalibrationSample]) -> Table:
         for sample in reversed(samples)
     ]
     return _table("calibration", columns, rows)
+
+
+def coverage(found: Mapping[int, Mapping[str, float]]) -> Table:
+    """Share of errors below their bound, and errors in units of the spread; last first."""
+    shares = ("nominal", "force", "energy", "force_audit", "energy_audit")
+    scales = (
+        *("error_per_spread_force", "error_per_calibrated_spread_force"),
+        *("error_per_spread_energy", "error_per_calibrated_spread_energy"),
+    )
+    columns = (
+        *("new labels of", "below bound, stated", "forces", "energies"),
+        *("forces, at random", "energies, at random"),
+        *("force error / spread", "corrected", "energy error / spread", "corrected"),
+    )
+    rows = [
+        (
+            f"i{number}",
+            *(percent(named.get(f"coverage_{name}")) for name in shares),
+            *(significant(named.get(name, math.nan), 3) for name in scales),
+        )
+        for number, named in sorted(found.items(), reverse=True)
+    ]
+    return _table("coverage", columns, rows)
 
 
 def calibration_points(sample: CalibrationSample) -> Table:

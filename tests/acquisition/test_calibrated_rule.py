@@ -61,7 +61,8 @@ def test_the_factor_follows_the_yield_within_its_bounds() -> None:
     assert one.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 29 / 99))
     assert one.factor([past(100)] * 5) == 16
     assert one.factor([past(0)] * 9) == 0.5
-    assert one.factor([past(100)] * 5 + [past(49), past(10)]) == 4
+    assert one.factor([past(100)] * 5 + [past(49), past(30)]) == 4
+    assert one.factor([past(100)] * 5 + [past(49), past(10)]) == 2
 
 
 def test_looser_limits_leave_more_flagged_frames_than_places() -> None:
