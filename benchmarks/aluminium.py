@@ -104,6 +104,7 @@ def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[s
     ]
     folder = Path(tempfile.mkdtemp(prefix="alflow-aluminium-"))
     yaml = folder / "campaign.yaml"
+    lines = [line for line in lines if not line.startswith("stop:")]
     yaml.write_text("\n".join(lines) + f"\nstop: {{budget: {{labels: {labels}}}}}\n")
     begun = time.monotonic()
     begin = "from alflow.cli.main import main; main()"

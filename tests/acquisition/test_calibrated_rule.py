@@ -70,6 +70,13 @@ def test_looser_limits_leave_more_flagged_frames_than_places() -> None:
     assert few.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 39 / 99))
 
 
+def test_another_round_is_tighter() -> None:
+    one = rule(start_factor=2, step=0.5, smallest_factor=0.8)
+    limits = [one.gate(0, [], number).force_mean for number in range(3)]
+    bases = [limit.base for limit in limits if limit is not None]
+    assert bases == [pytest.approx(0.025 * factor) for factor in (2, 1, 0.8)]
+
+
 def test_an_ensemble_that_is_wrong_throughout_does_not_close_the_gate() -> None:
     one = rule(largest_ratio=5, start_factor=1, force_tolerance_eV_per_A=0.05)
     limit = one.gate(1, [past(60, ratio=500.0, count=40)]).force_mean
