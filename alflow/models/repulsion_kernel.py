@@ -17,6 +17,7 @@ from alflow.models.repulsion import (
     SCREENING_A,
     SCREENING_POWER,
     SHARES,
+    ZBL_REACH,
 )
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "cache": bool(config.CACHE_DIR)}
@@ -51,9 +52,10 @@ def repelled(positions, numbers, system, cells, i, j, shifts, radii, index, coef
     for pair in range(len(i)):
         a, b = i[pair], j[pair]
         own = system[a]
-        cutoff = radii[numbers[a]] + radii[numbers[b]]
+        bond = radii[numbers[a]] + radii[numbers[b]]
+        cutoff = ZBL_REACH * bond
         row = index[numbers[a], numbers[b]]
-        reach = cutoff * REACHES[-1] if row else cutoff
+        reach = bond * REACHES[-1] if row else cutoff
         square = 0.0
         for axis in range(3):
             d[axis] = float(positions[b, axis]) - float(positions[a, axis])
@@ -84,7 +86,7 @@ def repelled(positions, numbers, system, cells, i, j, shifts, radii, index, coef
             )
         if row:
             for k in range(len(REACHES)):
-                end = REACHES[k] * cutoff
+                end = REACHES[k] * bond
                 if r < end:
                     left = 1.0 - r / end
                     energy += coefficients[row, k] * left**4

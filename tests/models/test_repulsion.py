@@ -58,12 +58,12 @@ def test_close_nuclei_have_the_published_energy() -> None:
 
 
 @pytest.mark.parametrize("pair", [(1, 1), (1, 8), (13, 13), (6, 79)])
-def test_nothing_is_left_at_the_sum_of_covalent_radii(pair: tuple[int, int]) -> None:
-    cutoff = COVALENT_RADII_A[list(pair)].sum()
-    near, at = (evaluated(dimer(*pair, cutoff * f)) for f in (0.999, 1.0))
+def test_nothing_is_left_at_the_reach(pair: tuple[int, int]) -> None:
+    cutoff = 0.8 * COVALENT_RADII_A[list(pair)].sum()
+    near, at = (evaluated(dimer(*pair, cutoff * f)) for f in (0.999, 1.0 + 1e-9))
     assert float(at.energies[0]) == 0.0
     assert 0.0 < float(near.energies[0]) < 1e-5
-    assert float(near.forces.abs().max()) < 1e-2
+    assert float(near.forces.abs().max()) < 3e-2
 
 
 @pytest.mark.parametrize("one", [Repulsion(ZBL), WALL], ids=["zbl", "fitted"])
@@ -100,7 +100,7 @@ def test_forces_and_virial_are_derivatives_of_the_energy(one: Repulsion, seed: i
 def test_torch_says_what_the_kernel_says(
     one: Repulsion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    structures = [box(1), dimer(8, 8, 0.9), box(2, 5), dimer(1, 1, 3.0), dimer(13, 13, 3.0)]
+    structures = [box(1), dimer(8, 8, 0.8), box(2, 5), dimer(1, 1, 3.0), dimer(13, 13, 3.0)]
     fast = evaluated(*structures, by=one)
     monkeypatch.setenv("ALFLOW_KERNELS", "torch")
     slow = evaluated(*structures, by=one)

@@ -97,7 +97,7 @@ class AniSettings(Settings):
     """Sharpness of the angular functions."""
     repulsion: Literal["zbl", "fitted"] | None = "zbl"
     """Repulsion of atoms below the networks, which keeps them apart where there are no data: zbl is
-    that of Ziegler, Biersack and Littmark, up to the sum of the covalent radii; fitted has further
+    that of Ziegler, Biersack and Littmark, up to 0.8 sums of covalent radii; fitted has further
     terms, fitted to the labels when networks are trained from random weights. Null: none."""
     pretrained: Annotated[
         AniPretrained | None,
