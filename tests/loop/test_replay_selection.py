@@ -1,5 +1,9 @@
 """What other settings would have chosen: exact at the real settings, honest at others."""
 
+import json
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +13,7 @@ from ase.io import write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alflow.cli.main import run_command
 from alflow.config.overrides import overridden, parse_override
 from alflow.config.resolution import resolved, settings_from_resolved
 from alflow.core.errors import SettingsError, StoreError
@@ -21,8 +26,9 @@ from alflow.loop.replay import Unknown, judged, past_of, replayed, selection_see
 from alflow.loop.replay_campaign import REPLAYED, replay
 from alflow.loop.replay_stopping import Judgement, Later, Tolerance, false_stops, judgements
 from alflow.loop.stopping import FORCE_RMSE, StopVerdict
+from alflow.store.costs import spent
 from alflow.store.opening import open_store
-from alflow.store.replaying import Ended, Kept, Path, Selected, selections
+from alflow.store.replaying import Ended, Kept, Path, Selected, ended_iterations, selections
 from alflow.store.rows import EnsembleState
 from alflow.store.views import GenerationProgress, IterationProgress, Progress
 
@@ -172,16 +178,77 @@ def test_a_looser_gate_lets_trajectories_go_on(database):
 
 
 def test_without_a_fingerprint_nothing_is_claimed(database, tmp_path):
-    import shutil
-    import sqlite3
-    from contextlib import closing
-
     copy = tmp_path / "copy.db"
     shutil.copy(database, copy)
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("UPDATE candidate SET fingerprint = NULL WHERE id = 1")
     with pytest.raises(StoreError, match="fingerprints of the candidates of iteration i1"):
         _replay(copy)
+
+
+def test_settings_that_changed_on_the_way_count_as_they_were(tmp_path):
+    path = tmp_path / "tiny.db"
+    first = resolved(_settings(THRESHOLD))
+    first["loop"]["max_iterations"] = 1
+    second = resolved(_settings({**THRESHOLD, "per_iteration": 2, "audit_fraction": 0.5}))
+    second["loop"]["max_iterations"] = 2
+    for data in (first, second):
+        with run_campaign(path, settings_from_resolved(data)) as campaign:
+            Manager(campaign, InlineExecutor(campaign.files), lambda _: None).run()
+    found = _replay(path)
+    assert found.is_exact
+    assert [one.budget for one in found.selections] == [5, 2]
+    limits = [one.then and one.then.sentence for one in found.judgements]
+    assert limits == [None, *(f"the limit of {k} iterations is reached" for k in (1, 2))]
+    asked = _replay(path, "loop.max_iterations=7")
+    assert [one.now for one in asked.judgements] == [None] * 3
+    assert asked.stop is None
+    with open_store(path, read_only=True) as store, store.read() as connection:
+        ended, now = ended_iterations(connection), spent(connection)
+    assert ended[0].spent.core_hours < ended[1].spent.core_hours < ended[2].spent.core_hours
+    assert ended[2].spent == now
+
+
+def test_the_command_tells_what_other_settings_would_have_done(database, capsys):
+    assert run_command(["replay", str(database)]) == 0
+    first, _, header, row, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("The real settings: every decision reproduced (")
+    assert header.split()[:7] == [
+        "candidates",
+        "flagged",
+        "really",
+        "now",
+        "both",
+        "only",
+        "really",
+    ]
+    assert row.startswith("i1")
+    assert rest[-1].startswith("It ends after i3, finished: the budget of")
+    changes = ["--set", "acquire.per_iteration=1", "--set", "loop.max_iterations=9"]
+    assert (
+        run_command(["replay", str(database), *changes, "--iteration", "2", "--json"]) == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found["reproduced"]
+    assert found["changed"]
+    (one,) = found["selections"]
+    assert (one["iteration"], one["budget_now"]) == (2, 1)
+    assert len(one["chosen_now"]) == 1
+    assert len(one["only_then"]) == len(one["chosen"]) - one["n_common"]
+    assert [row["iteration"] for row in found["judgements"]] == [0, 1, 2, 3]
+
+
+def test_the_command_names_what_is_wrong(database, capsys):
+    assert run_command(["replay", str(database), "--set", "acquire.threshold=3"]) == 2
+    told = capsys.readouterr().err
+    assert "acquire.threshold: unknown key" in told
+    assert "[AL1" in told
+    gate = "acquire.kind=threshold", "acquire.force_spread_max_eV_per_A=0.4"
+    changes = [word for one in gate for word in ("--set", one)]
+    assert run_command(["replay", str(database), *changes]) == 0
+    told = capsys.readouterr().out
+    assert "not known: " in told
+    assert " → " in told
 
 
 def test_an_iteration_that_chose_nothing_is_refused(database):
