@@ -21,8 +21,16 @@ class CalibratedRule:
         """Keep the settings."""
         self._settings = settings
 
-    def gate(self, generation: int, past: Sequence[PastIteration] = ()) -> Gate:  # noqa: ARG002 - what counts is in the past
-        """The gate for the next iteration: tolerances by learnt ratios, times the factor."""
+    def gate(
+        self,
+        generation: int,  # noqa: ARG002 - what counts is in the past
+        past: Sequence[PastIteration] = (),
+        sampling_round: int = 0,
+    ) -> Gate:
+        """The gate for a round: tolerances by learnt ratios, times the factor.
+
+        Each further round of an iteration, for there were too few flagged frames, is tighter.
+        """
         settings, known = self._settings, self.calibration(past)
         ratios = [min(one, settings.largest_ratio) for one in (known.force, known.energy)]
         force = settings.force_tolerance_eV_per_A.limit(1 / ratios[0])
@@ -30,7 +38,9 @@ class CalibratedRule:
         atom = Limit(
             force.base * settings.atom_factor, force.per_force * settings.atom_factor
         )
-        return Gate(energy, force, atom, settings.grace_fs).scaled(self.factor(past))
+        factor = self.factor(past) * settings.step**sampling_round
+        factor = max(factor, settings.smallest_factor)
+        return Gate(energy, force, atom, settings.grace_fs).scaled(factor)
 
     def calibration(self, past: Sequence[PastIteration]) -> Calibration:
         """What the past says about errors beside spreads."""
@@ -48,7 +58,9 @@ class CalibratedRule:
         factor = settings.start_factor
         for one in past:
             if one.is_short:
-                factor = max(factor * settings.step, settings.smallest_factor)
+                is_far_short = 2 * one.n_flagged < one.n_places
+                factor *= settings.step ** (2 if is_far_short else 1)
+                factor = max(factor, settings.smallest_factor)
             else:
                 factor *= _loosening(one, settings.flagged_share)
                 factor = min(factor, settings.largest_factor)

@@ -16,7 +16,12 @@ class ThresholdRule:
         self._settings = settings
         self._gate = settings.base_gate()
 
-    def gate(self, generation: int, past: Sequence[PastIteration] = ()) -> Gate:  # noqa: ARG002 - limits are fixed
+    def gate(
+        self,
+        generation: int,
+        past: Sequence[PastIteration] = (),  # noqa: ARG002 - limits are fixed
+        sampling_round: int = 0,  # noqa: ARG002
+    ) -> Gate:
         """The gate for sampling with this generation, relaxed for the first ones."""
         relax = self._settings.relax
         return self._gate.scaled(relax[generation] if generation < len(relax) else 1.0)

@@ -102,12 +102,16 @@ class ValidationSuite(Protocol):
 class AcquisitionRule(Protocol):
     """Decides which candidates are worth a label. Pure."""
 
-    def gate(self, generation: int, past: Sequence[PastIteration] = ()) -> Gate:
+    def gate(
+        self, generation: int, past: Sequence[PastIteration] = (), sampling_round: int = 0
+    ) -> Gate:
         """The gate that samplers use with this generation of the ensemble.
 
         Args:
             generation: Its number.
             past: What the iterations so far did and learnt, in order.
+            sampling_round: Number of the round, 0 first; there is another one where those before
+                it flagged too few frames.
         """
         ...
 

@@ -115,7 +115,8 @@ class Effects:
         generation = serving(view, iteration)
         weights, past = self._weights_blob(generation), view.iterations
         taught = past_iterations(self._store, PAST_READ)
-        gate: Gate = self._settings.acquire.create().gate(generation, taught)
+        rule = self._settings.acquire.create()
+        gate: Gate = rule.gate(generation, taught, sampling_round)
         return publish.sample_tasks(
             self._settings, iteration, sampling_round, gate, weights, past
         )

@@ -57,7 +57,7 @@ def _describe_ani(ensemble: AniEnsemble) -> dict[str, Any]:
         "features_standardised": not is_raw,
         "layers": layers,
         "descriptor": constants.to_json(),
-        "repulsion": ensemble.repulsion and ensemble.repulsion.name,
+        "repulsion": ensemble.repulsion and ensemble.repulsion.to_json(),
         "self_energies_eV": {
             SYMBOLS[z]: energy for z, energy in ensemble.self_energies.items()
         },

@@ -24,7 +24,7 @@ from alflow.report.estimates import Work, survival_curve, timeline
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
-from alflow.store.past import gate_of
+from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
 from alflow.store.yields import all_yields
 
@@ -76,6 +76,7 @@ class _Reader:
             calibration=readings.calibration(
                 predictions.new_label_predictions(self._connection)
             ),
+            coverage=coverages(self._connection),
             parity=self._parity(generations),
             properties=readings.properties(found(self._connection), overview.config),
             survival=self._survival(),

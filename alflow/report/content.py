@@ -289,6 +289,7 @@ class CampaignReport:
         iterations: All iterations, first to last.
         spreads: Candidates of the last two iterations that have any, oldest first.
         calibration: New labels of each iteration against the generation that chose them.
+        coverage: How right the spread was in each iteration, by statistic.
         parity: First and last validated generation on the test set.
         properties: What validation suites say about the last generation that was asked.
         survival: Curve of each generation that sampled, unless no time passed in any of its
@@ -311,6 +312,7 @@ class CampaignReport:
     iterations: tuple[IterationRow, ...] = ()
     spreads: tuple[SpreadSample, ...] = ()
     calibration: tuple[CalibrationSample, ...] = ()
+    coverage: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
     properties: PropertyReport = field(default_factory=PropertyReport)
     survival: tuple[SurvivalCurve, ...] = ()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from alflow.report import figures, tables, wording
+from alflow.report import figures, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
 from alflow.report.estimates import MAX_LANES
 from alflow.report.quantities import (
@@ -187,7 +187,7 @@ def _spread(report: CampaignReport) -> Section:
                 figures.spread_histogram(sample, measure, before),
                 f"Histogram of {title.lower()}.",
                 caption,
-                tables.histogram(sample, measure),
+                spread_tables.histogram(sample, measure),
             )
         )
     return replace(section, panels=tuple(panels))
@@ -209,7 +209,7 @@ def _calibration(report: CampaignReport) -> Section:
         figures.calibration(sample),
         f"Scatter of force error against spread of {sample.n_labels} new labels.",
         caption,
-        tables.calibration_points(sample),
+        spread_tables.calibration_points(sample),
     )
     note = (
         "Median of error over spread for forces, and the share of energy errors within the "
@@ -219,9 +219,20 @@ def _calibration(report: CampaignReport) -> Section:
     history = Panel(
         "Calibration by iteration",
         caption=note,
-        table=tables.calibration(report.calibration),
+        table=spread_tables.calibration(report.calibration),
     )
-    return replace(section, panels=(points, history))
+    panels: tuple[Panel, ...] = (points, history)
+    if report.coverage:
+        covered = Panel(
+            "Were errors below their bounds?",
+            caption="Labels of earlier iterations bound the error by a multiple of the spread; "
+            "these are the shares of the new labels, and of those drawn at random alone, whose "
+            "error was below. Errors in units of the spread are means over the new labels, and "
+            "the same corrected by what the earlier ones had shown.",
+            table=spread_tables.coverage(report.coverage),
+        )
+        panels = (*panels, covered)
+    return replace(section, panels=panels)
 
 
 def _accuracy(report: CampaignReport) -> Section:

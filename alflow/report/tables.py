@@ -16,13 +16,10 @@ from alflow.core.sampling import StopReason
 from alflow.loop.outlook import LevelCost
 from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
 from alflow.report.estimates import fraction_at
-from alflow.report.figures import bin_edges, spread_values
 from alflow.report.quantities import NONE, THIN_SPACE, grouped, milli, percent, significant
 from alflow.report.quantities import simulated as time_of
 from alflow.report.samples import (
-    CalibrationSample,
     Parity,
-    SpreadSample,
     SurvivalCurve,
     Timeline,
 )
@@ -112,7 +109,8 @@ def plain(cell: str) -> str:
     return f"'{text}" if text[:1] in "=+-@\t\r" and not is_number else text
 
 
-def _table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table; its name is that of its CSV file."""
     kept = tuple(tuple(row) for row in rows[:MAX_ROWS])
     return Table(name, tuple(columns), kept, len(rows))
 
@@ -136,66 +134,7 @@ def generations(rows: Sequence[GenerationRow]) -> Table:
         )
         for row in reversed(rows)
     ]
-    return _table("generations", columns, cells)
-
-
-def histogram(sample: SpreadSample, measure: str) -> Table:
-    """Candidates by bin of spread."""
-    values = spread_values(sample, measure)
-    edges = bin_edges(values)
-    usable = np.isfinite(values)
-    clipped = np.clip(values, edges[0], edges[-1])
-    flagged, _ = np.histogram(clipped[usable & ~sample.is_audit], edges)
-    audit, _ = np.histogram(clipped[usable & sample.is_audit], edges)
-    unit = "meV/Å" if measure == "force_max" else "meV"
-    rows = [
-        (significant(low, 3), significant(high, 3), str(a), str(b))
-        for low, high, a, b in zip(edges, edges[1:], flagged, audit, strict=False)
-        if a or b
-    ]
-    columns = (f"from, {unit}", f"to, {unit}", "flagged", "audit")
-    return _table(f"spread-{measure}", columns, rows)
-
-
-def calibration(samples: Sequence[CalibrationSample]) -> Table:
-    """Factor and coverage by iteration, last first."""
-    shares = (0.50, 0.80, 0.95)
-    leading = ("new labels of", "predicted by", "labels", "error / spread")
-    columns = (*leading, *(f"within {100 * share:.0f} %" for share in shares))
-    rows = [
-        (
-            f"i{sample.iteration}",
-            f"g{sample.generation}",
-            grouped(sample.n_labels),
-            significant(sample.factor, 3),
-            *(percent(sample.coverage.get(share)) for share in shares),
-        )
-        for sample in reversed(samples)
-    ]
-    return _table("calibration", columns, rows)
-
-
-def calibration_points(sample: CalibrationSample) -> Table:
-    """Spread and error of new labels, largest error first."""
-    order = np.argsort(-np.nan_to_num(sample.force_error), kind="stable")
-    rows = [
-        (
-            milli(float(sample.force_spread[k])),
-            milli(float(sample.force_error[k])),
-            milli(float(sample.energy_spread[k])),
-            milli(float(sample.energy_error[k])),
-            "audit" if sample.is_audit[k] else "flagged",
-        )
-        for k in order
-    ]
-    columns = (
-        "force spread, meV/Å",
-        "force error, meV/Å",
-        "energy spread/√N, meV",
-        "energy error/√N, meV",
-        "origin",
-    )
-    return _table("calibration-points", columns, rows)
+    return table("generations", columns, cells)
 
 
 def parity(pair: Sequence[Parity], quantity: str) -> Table:
@@ -214,7 +153,7 @@ def parity(pair: Sequence[Parity], quantity: str) -> Table:
             else item.energy_predicted - item.energy_reference
         )
         rows.append((f"g{item.generation}", grouped(len(error)), *_measures(error)))
-    return _table(f"parity-{quantity}", columns, rows)
+    return table(f"parity-{quantity}", columns, rows)
 
 
 def _measures(error: Float[np.ndarray, " n"]) -> tuple[str, str, str]:
@@ -243,7 +182,7 @@ def noise(found: LabelNoise, last: GenerationRow | None) -> Table:
         )
         if values
     ]
-    return _table("noise", columns, rows)
+    return table("noise", columns, rows)
 
 
 def _fine(value: float) -> str:
@@ -270,7 +209,7 @@ def properties(rows: Sequence[Compared]) -> Table:
         )
         for row in rows
     ]
-    return _table("properties", columns, cells)
+    return table("properties", columns, cells)
 
 
 def survival(curves: Sequence[SurvivalCurve]) -> Table:
@@ -283,7 +222,7 @@ def survival(curves: Sequence[SurvivalCurve]) -> Table:
         rows.append((time_of(float(time)), *shares))
     rows.append(("median", *(time_of(curve.median_fs) for curve in shown)))
     columns = ("time", *(f"g{curve.generation}" for curve in shown))
-    return _table("survival", columns, rows)
+    return table("survival", columns, rows)
 
 
 def stop_reasons(rows: Sequence[IterationRow]) -> Table:
@@ -300,7 +239,7 @@ def stop_reasons(rows: Sequence[IterationRow]) -> Table:
         for row in reversed(rows)
     ]
     columns = ("iteration", "trajectories", "simulated, ps", *reasons)
-    return _table("stop-reasons", columns, cells)
+    return table("stop-reasons", columns, cells)
 
 
 def arms(rows: Sequence[ArmYield]) -> Table:
@@ -318,7 +257,7 @@ def arms(rows: Sequence[ArmYield]) -> Table:
     ]
     counts = ("tasks", "trajectories", "flagged", "accepted")
     costs = ("million atom-steps", "accepted per million")
-    return _table("arms", ("iteration", "arm", *counts, *costs), cells)
+    return table("arms", ("iteration", "arm", *counts, *costs), cells)
 
 
 def decisions(rows: Sequence[IterationRow]) -> Table:
@@ -337,7 +276,7 @@ def decisions(rows: Sequence[IterationRow]) -> Table:
         for row in reversed(rows)
     ]
     columns = ("iteration", "flagged", "audit", *names, "labels ok", "labels failed")
-    return _table("decisions", columns, cells)
+    return table("decisions", columns, cells)
 
 
 def label_failures(report: CampaignReport) -> Table:
@@ -351,7 +290,7 @@ def label_failures(report: CampaignReport) -> Table:
         )
         for item in report.label_failures
     ]
-    return _table("label-failures", ("kind", "labels", "latest", "message"), rows)
+    return table("label-failures", ("kind", "labels", "latest", "message"), rows)
 
 
 def failed_attempts(report: CampaignReport) -> Table:
@@ -368,7 +307,7 @@ def failed_attempts(report: CampaignReport) -> Table:
         for item in report.attempts_failed
     ]
     columns = ("task", "kind", "attempt", "failure", "host", "message")
-    return _table("failed-attempts", columns, rows)
+    return table("failed-attempts", columns, rows)
 
 
 def hours(work: Timeline) -> Table:
@@ -384,7 +323,7 @@ def hours(work: Timeline) -> Table:
         for kind, spent in work.hours.items()
     ]
     rows.append(("all", grouped(sum(work.counts.values())), significant(total, 3), ""))
-    return _table("worker-hours", ("kind", "attempts", "worker-hours", "share"), rows)
+    return table("worker-hours", ("kind", "attempts", "worker-hours", "share"), rows)
 
 
 def label_costs(rows: Sequence[LevelCost]) -> Table:
@@ -400,7 +339,7 @@ def label_costs(rows: Sequence[LevelCost]) -> Table:
         for row in rows
     ]
     numbers = ("measured", "median, core-s", "90 % below, core-s", "measured / predicted")
-    return _table("label-costs", ("level", *numbers), cells)
+    return table("label-costs", ("level", *numbers), cells)
 
 
 def selected(report: CampaignReport) -> Table:
@@ -426,7 +365,7 @@ def selected(report: CampaignReport) -> Table:
         "label",
         "why",
     )
-    return _table("selected", columns, rows)
+    return table("selected", columns, rows)
 
 
 def artefacts(rows: Sequence[GenerationRow]) -> Table:
@@ -441,4 +380,4 @@ def artefacts(rows: Sequence[GenerationRow]) -> Table:
         for row in reversed(rows)
     ]
     columns = ("generation", "snapshot digest", "weights SHA-256", "seeds of members")
-    return _table("artefacts", columns, cells)
+    return table("artefacts", columns, cells)

@@ -25,6 +25,14 @@ from alflow.store.store import Store
 N_TRAJECTORIES, N_FLAGGED, N_PLACES = "n_trajectories", "n_flagged", "n_places"
 """Statistics of an iteration."""
 
+COVERAGE = (
+    "coverage_nominal",
+    *("coverage_force", "coverage_energy", "coverage_force_audit", "coverage_energy_audit"),
+    *("error_per_spread_force", "error_per_calibrated_spread_force"),
+    *("error_per_spread_energy", "error_per_calibrated_spread_energy"),
+)
+"""Statistics about how right the spread was: see `alflow.loop.calibration`."""
+
 
 def past_iterations(store: Store, window: int | None = None) -> list[PastIteration]:
     """Iterations that sampled and have ended, in order.
@@ -67,6 +75,20 @@ def gate_of(connection: Connection, number: int) -> Gate | None:
         return None
     gate = from_json_text(content)["settings"].get("gate")
     return None if gate is None else Gate.from_json(gate)
+
+
+def coverages(connection: Connection) -> dict[int, dict[str, float]]:
+    """How right the spread was in each iteration, from its statistics, by iteration and name."""
+    query = (
+        select(iteration.c.number, iteration_stat.c.name, iteration_stat.c.value)
+        .join(iteration, iteration.c.id == iteration_stat.c.iteration_id)
+        .where(iteration_stat.c.name.in_(COVERAGE))
+        .order_by(iteration.c.number)
+    )
+    found: dict[int, dict[str, float]] = {}
+    for number, name, value in connection.execute(query):
+        found.setdefault(number, {})[name] = value
+    return {number: named for number, named in found.items() if set(named) - {COVERAGE[0]}}
 
 
 def _statistics(connection: Connection) -> dict[int, dict[str, float]]:

@@ -127,6 +127,10 @@ def members_of(parent: AniEnsemble) -> tuple[int, ...]:
     return tuple(named)
 
 
+def _name(one: AniEnsemble) -> str | None:
+    return None if one.repulsion is None else one.repulsion.name
+
+
 def check_parent(
     parent: AniEnsemble,
     members: tuple[int, ...],
@@ -152,7 +156,7 @@ def check_parent(
     is_whole = len(members) == n_members or "members" in parent.metadata
     if (
         parent.descriptor.constants != fresh.descriptor.constants
-        or (parent.repulsion is None) != (fresh.repulsion is None)
+        or _name(parent) != _name(fresh)
         or shapes[0] != shapes[1]
         or not is_whole
         or max(members) >= n_members

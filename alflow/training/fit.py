@@ -21,7 +21,7 @@ from alflow.models.ani.ensemble import AniEnsemble
 from alflow.models.ani.network import StackedNetworks
 from alflow.models.ani.settings import AniSettings
 from alflow.models.self_energies import fit_self_energies
-from alflow.training.baseline import without_repulsion
+from alflow.training.baseline import fitted, without_repulsion
 from alflow.training.checkpoint import Keeper
 from alflow.training.checks import (
     beyond_cap,
@@ -118,6 +118,8 @@ class StackedTrainer:
         least = self._settings.least_members(self._model.members)
         ensemble, present, is_warm = self._starting_point(data, seed, initial)
         dtype = next(ensemble.networks.parameters()).dtype
+        if not is_warm:
+            ensemble.repulsion = fitted(given, ensemble.repulsion)
         training_set = TrainingSet(
             without_repulsion(data, ensemble.repulsion),
             ensemble.descriptor,

@@ -61,12 +61,20 @@ def test_the_factor_follows_the_yield_within_its_bounds() -> None:
     assert one.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 29 / 99))
     assert one.factor([past(100)] * 5) == 16
     assert one.factor([past(0)] * 9) == 0.5
-    assert one.factor([past(100)] * 5 + [past(49), past(10)]) == 4
+    assert one.factor([past(100)] * 5 + [past(49), past(30)]) == 4
+    assert one.factor([past(100)] * 5 + [past(49), past(10)]) == 2
 
 
 def test_looser_limits_leave_more_flagged_frames_than_places() -> None:
     few = rule(start_factor=2, flagged_share=0.1)
     assert few.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 39 / 99))
+
+
+def test_another_round_is_tighter() -> None:
+    one = rule(start_factor=2, step=0.5, smallest_factor=0.8)
+    limits = [one.gate(0, [], number).force_mean for number in range(3)]
+    bases = [limit.base for limit in limits if limit is not None]
+    assert bases == [pytest.approx(0.025 * factor) for factor in (2, 1, 0.8)]
 
 
 def test_an_ensemble_that_is_wrong_throughout_does_not_close_the_gate() -> None:

@@ -55,7 +55,8 @@ label:
   primary: gupta
   batch_size: 5
   levels: {{gupta: {{kind: analytic}}, cc: {BETTER}}}
-model: {{members: 2, hidden: [8, 6, 4], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5, repulsion: null}}
+model:
+  {{members: 2, hidden: [8, 6, 4], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5, repulsion: null}}
 train: {{epochs: 12, warm_epochs: 12, minimum_steps: 0, batch_size: 5, folds: 2}}
 sample: {{replicas: 3, tasks: 1, rounds: 1, timestep_fs: 2.0, duration_ps: 0.02,
          temperature_K: {{start: [300, 900], end: [300, 900]}}}}

@@ -12,7 +12,7 @@ from alflow.core.elements import COVALENT_RADII_A
 from alflow.core.structures import Structure
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch
-from alflow.models.repulsion import Repelled, ZblRepulsion, repulsion
+from alflow.models.repulsion import FITTED, ZBL, Repelled, Repulsion, repulsion
 
 
 def dimer(z: int, other: int, distance_A: float) -> Structure:
@@ -33,9 +33,14 @@ def box(seed: int, n_atoms: int = 12, edge_A: float = 5.0) -> Structure:
     return Structure(numbers, positions, cell, np.ones(3, bool), multiplicity=1 + odd)
 
 
-def evaluated(*structures: Structure) -> Repelled:
+WALL = Repulsion(
+    FITTED, {(8, 13): (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0), (13, 13): (9.0,) * 8}
+)
+
+
+def evaluated(*structures: Structure, by: Repulsion = Repulsion(ZBL)) -> Repelled:  # noqa: B008
     batch = Batch.from_structures(list(structures))
-    return ZblRepulsion().evaluate(batch, neighbour_pairs(batch, 5.0))
+    return by.evaluate(batch, neighbour_pairs(batch, 5.0))
 
 
 def test_close_nuclei_have_the_published_energy() -> None:
@@ -61,12 +66,13 @@ def test_nothing_is_left_at_the_sum_of_covalent_radii(pair: tuple[int, int]) -> 
     assert float(near.forces.abs().max()) < 1e-2
 
 
+@pytest.mark.parametrize("one", [Repulsion(ZBL), WALL], ids=["zbl", "fitted"])
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
-def test_forces_and_virial_are_derivatives_of_the_energy(seed: int) -> None:
+def test_forces_and_virial_are_derivatives_of_the_energy(one: Repulsion, seed: int) -> None:
     batch, step = Batch.from_structures([box(seed)]), 1e-5
     pairs = neighbour_pairs(batch, 5.0)
-    found = ZblRepulsion().evaluate(batch, pairs)
+    found = one.evaluate(batch, pairs)
     stream = torch.Generator().manual_seed(seed)
     direction = torch.randn(batch.n_atoms, 3, generator=stream, dtype=torch.float64)
     strain = torch.randn(3, 3, generator=stream, dtype=torch.float64)
@@ -79,7 +85,7 @@ def test_forces_and_virial_are_derivatives_of_the_energy(seed: int) -> None:
             deform = torch.eye(3, dtype=torch.float64) + way * by
             positions = (batch.positions + way * shift) @ deform
             moved = replace(batch, positions=positions, cells=batch.cells @ deform)
-            ends.append(float(ZblRepulsion().evaluate(moved, pairs).energies[0]))
+            ends.append(float(one.evaluate(moved, pairs).energies[0]))
         return (ends[0] - ends[1]) / (2 * step)
 
     tolerance = 1e-6 * (1.0 + float(found.forces.abs().max()))
@@ -90,15 +96,32 @@ def test_forces_and_virial_are_derivatives_of_the_energy(seed: int) -> None:
     assert slope(still, strain) == pytest.approx(expected, abs=tolerance)
 
 
-def test_torch_says_what_the_kernel_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    structures = [box(1), dimer(8, 8, 0.9), box(2, 5), dimer(1, 1, 3.0)]
-    fast = evaluated(*structures)
+@pytest.mark.parametrize("one", [Repulsion(ZBL), WALL], ids=["zbl", "fitted"])
+def test_torch_says_what_the_kernel_says(
+    one: Repulsion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures = [box(1), dimer(8, 8, 0.9), box(2, 5), dimer(1, 1, 3.0), dimer(13, 13, 3.0)]
+    fast = evaluated(*structures, by=one)
     monkeypatch.setenv("ALFLOW_KERNELS", "torch")
-    slow = evaluated(*structures)
+    slow = evaluated(*structures, by=one)
     for name in ("energies", "forces", "virial"):
         torch.testing.assert_close(getattr(fast, name), getattr(slow, name))
     assert float(fast.energies[3]) == 0.0
     assert float(fast.energies[1]) > 1.0
+    assert (float(fast.energies[4]) > 0.0) == (one is WALL)
+
+
+def test_what_is_written_is_read() -> None:
+    for one in (Repulsion(ZBL), WALL):
+        assert Repulsion.from_json(one.to_json()) == one
+
+
+@pytest.mark.parametrize(
+    "value", ["born", {"Al-Al": [1.0]}, {"Al-Al": [-1.0] * 8}, {"Al": []}]
+)
+def test_what_makes_no_sense_is_not_read(value: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - three ways to say it
+        Repulsion.from_json(value)  # type: ignore[arg-type]
 
 
 def test_a_repulsion_that_does_not_exist_is_refused() -> None:

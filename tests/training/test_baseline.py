@@ -9,8 +9,8 @@ from alflow.models.ani.ensemble import fresh_ensemble
 from alflow.models.ani.settings import AniSettings
 from alflow.models.neighbours import neighbour_pairs
 from alflow.models.potential import Batch
-from alflow.models.repulsion import ZblRepulsion
-from alflow.training.baseline import without_repulsion
+from alflow.models.repulsion import FITTED, ZBL, Repulsion
+from alflow.training.baseline import fitted, without_repulsion
 from alflow.training.evaluate import predict
 from alflow.training.fit import FitResult
 from alflow.training.settings import StackedSettings
@@ -36,7 +36,7 @@ def test_the_repulsion_of_a_potential_is_what_is_taken_out() -> None:
         LabelledStructure(s, Label(p.energy, p.forces))
         for s, p in zip(structures, said[1], strict=True)
     ]
-    left = without_repulsion(Dataset.of(items), ZblRepulsion())
+    left = without_repulsion(Dataset.of(items), Repulsion(ZBL))
     expected = np.array([p.energy for p in said[0]])
     assert np.abs(np.array([p.energy for p in said[1]]) - expected).max() > 1.0
     np.testing.assert_allclose(left.energy, expected, rtol=1e-6, atol=1e-4)
@@ -56,7 +56,7 @@ def test_training_learns_what_is_left_and_weights_remember_the_repulsion() -> No
     labels = []
     for one in structures:
         batch = Batch.from_structures([one])
-        found = ZblRepulsion().evaluate(batch, neighbour_pairs(batch, 5.2))
+        found = Repulsion(ZBL).evaluate(batch, neighbour_pairs(batch, 5.2))
         labels.append(Label(float(found.energies[0]), found.forces.numpy()))
     items = [LabelledStructure(s, one) for s, one in zip(structures, labels, strict=True)]
     forces = np.concatenate([found for one in labels if (found := one.forces) is not None])
@@ -77,3 +77,54 @@ def test_training_learns_what_is_left_and_weights_remember_the_repulsion() -> No
         predicted = np.concatenate([p.forces for p in predict(potential, structures)])
         errors.append(np.sqrt(np.mean((predicted - forces) ** 2)))
     assert errors[0] < 0.1 * errors[1]
+
+
+def walls(count: int) -> tuple[list[LabelledStructure], Repulsion]:
+    """Structures of two elements, labelled by a repulsion with terms."""
+    true = Repulsion(
+        FITTED,
+        {
+            (8, 13): (0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 3.0, 0.0),
+            (13, 13): (0.0, 0.0, 0.0, 0.0, 40.0, 0.0, 0.0, 7.0),
+        },
+    )
+    items = []
+    for one in boxes(count):
+        numbers = np.array([8, 8, 13, 13, 13, 13], np.uint8)
+        structure = Structure(numbers, one.positions, one.cell, one.pbc)
+        batch = Batch.from_structures([structure])
+        found = true.evaluate(batch, neighbour_pairs(batch, 6.8))
+        label = Label(float(found.energies[0]), found.forces.numpy())
+        items.append(LabelledStructure(structure, label))
+    return items, true
+
+
+def test_a_wall_is_found_in_the_forces() -> None:
+    items, true = walls(40)
+    found = fitted(Dataset.of(items), Repulsion(FITTED))
+    assert found is not None
+    assert set(found.terms) == {(8, 8), (8, 13), (13, 13)}
+    structures = [item.structure for item in walls(60)[0][40:]]
+    batch = Batch.from_structures(structures)
+    pairs = neighbour_pairs(batch, 6.8)
+    forces, expected = (one.evaluate(batch, pairs).forces for one in (found, true))
+    bare = Repulsion(ZBL).evaluate(batch, pairs).forces
+    assert float((forces - expected).norm()) < 0.02 * float((bare - expected).norm())
+
+
+def test_what_is_fitted_never_attracts() -> None:
+    """Labels of attraction alone leave nothing to fit."""
+    items = [
+        LabelledStructure(item.structure, Label(0.0, -np.asarray(item.label.forces)))
+        for item in walls(10)[0]
+    ]
+    found = fitted(Dataset.of(items), Repulsion(FITTED))
+    assert found is not None
+    assert max(max(values) for values in found.terms.values()) < 1.0
+
+
+def test_the_bare_repulsion_is_not_fitted() -> None:
+    data = Dataset.of(walls(3)[0])
+    assert fitted(data, None) is None
+    zbl = Repulsion(ZBL)
+    assert fitted(data, zbl) is zbl

@@ -19,7 +19,7 @@ from alflow.models.ani.network import ElementOrder, StackedNetworks, is_foldable
 from alflow.models.ani.recent import Recent
 from alflow.models.ani.settings import AniSettings
 from alflow.models.potential import Batch, Evaluation, Forces, Pairs
-from alflow.models.repulsion import ZblRepulsion, repulsion
+from alflow.models.repulsion import Repulsion, repulsion
 
 if TYPE_CHECKING:
     from alflow.models.ani.folded import FoldedNetworks
@@ -63,7 +63,7 @@ class AniEnsemble:
         descriptor: AniDescriptor,
         networks: StackedNetworks,
         self_energies: Mapping[int, float],
-        repulsion: ZblRepulsion | None = None,
+        repulsion: Repulsion | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -176,7 +176,7 @@ class AniEnsemble:
             self.networks,
             self.self_energies,
             dict(metadata or {}),
-            None if self.repulsion is None else self.repulsion.name,
+            self.repulsion,
         ).to_bytes()
 
     @classmethod
@@ -189,8 +189,7 @@ class AniEnsemble:
         file = AniFile.from_bytes(content)
         dtype = file.networks.feature_mean.dtype
         descriptor = AniDescriptor(file.constants, file.elements, dtype=dtype)
-        nuclei = repulsion(file.repulsion)
-        ensemble = cls(descriptor, file.networks, file.self_energies, nuclei)
+        ensemble = cls(descriptor, file.networks, file.self_energies, file.repulsion)
         ensemble.metadata = file.metadata
         return ensemble
 

@@ -15,11 +15,11 @@ from alflow.core.errors import SettingsError
 from alflow.models.ani.constants import AniConstants
 from alflow.models.ani.network import StackedNetworks
 from alflow.models.headers import read_header
+from alflow.models.repulsion import Repulsion
 from alflow.models.weights import read_tensors, write_weights
 
 FAMILY = "ani"
 FORMAT_VERSION = 1
-REPULSIONS = (None, "zbl")
 UNITS = {"energy": "eV", "length": "Å"}
 
 
@@ -33,7 +33,7 @@ class AniFile:
         networks: Networks of all members and elements.
         self_energies: Energy [eV] of an atom by atomic number.
         metadata: What the writer added.
-        repulsion: Name of the repulsion of nuclei below the networks; None for none.
+        repulsion: Repulsion of atoms below the networks; None for none.
     """
 
     constants: AniConstants
@@ -41,7 +41,7 @@ class AniFile:
     networks: StackedNetworks
     self_energies: dict[int, float]
     metadata: dict[str, str]
-    repulsion: str | None = None
+    repulsion: Repulsion | None = None
 
     def to_bytes(self) -> bytes:
         """Bytes of a safetensors file."""
@@ -55,7 +55,7 @@ class AniFile:
             "units": UNITS,
         }
         if self.repulsion is not None:
-            ani["repulsion"] = self.repulsion
+            ani["repulsion"] = self.repulsion.to_json()
         header = {
             "family": FAMILY,
             "format_version": str(FORMAT_VERSION),
@@ -87,12 +87,8 @@ class AniFile:
                 for symbol, energy in ani["self_energies"].items()
             }
             metadata = {str(k): str(v) for k, v in json.loads(header["metadata"]).items()}
-            repulsion = ani.get("repulsion")
-            if repulsion not in REPULSIONS:
-                raise SettingsError(
-                    f"these ANI weights lie on a repulsion {repulsion!r} that this alflow lacks",
-                    next_step="upgrade alflow to read them",
-                )
+            given = ani.get("repulsion")
+            repulsion = None if given is None else Repulsion.from_json(given)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise SettingsError(
                 f"these ANI weights are malformed: {type(error).__name__} {error}"

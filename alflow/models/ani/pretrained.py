@@ -75,7 +75,7 @@ def read_pretrained(file: str) -> dict[str, Any]:
             "activation": str(ani["activation"]),
             "dtype": DTYPES[layout.dtypes["feature_mean"]],
             "descriptor": ani["descriptor"],
-            "repulsion": ani.get("repulsion"),
+            "repulsion": _repulsion_name(ani.get("repulsion")),
         }
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SettingsError(
@@ -85,6 +85,10 @@ def read_pretrained(file: str) -> dict[str, Any]:
         raise SettingsError(
             f"{file}: {error.message}", code=error.code, next_step=error.next_step
         ) from error
+
+
+def _repulsion_name(value: Any) -> str | None:
+    return "fitted" if isinstance(value, Mapping) else value
 
 
 def content_of(path: Path) -> bytes:

@@ -95,9 +95,10 @@ class AniSettings(Settings):
     """Exponent of the angular shells [1/Å²]; default 0.7 over the squared spacing."""
     zeta: float = Field(default=16.0, ge=1, le=1000)
     """Sharpness of the angular functions."""
-    repulsion: Literal["zbl"] | None = "zbl"
-    """Repulsion of nuclei below the networks, which keeps atoms apart where there are no data: zbl
-    is that of Ziegler, Biersack and Littmark, up to the sum of the covalent radii. Null: none."""
+    repulsion: Literal["zbl", "fitted"] | None = "zbl"
+    """Repulsion of atoms below the networks, which keeps them apart where there are no data: zbl is
+    that of Ziegler, Biersack and Littmark, up to the sum of the covalent radii; fitted has further
+    terms, fitted to the labels when networks are trained from random weights. Null: none."""
     pretrained: Annotated[
         AniPretrained | None,
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]}),

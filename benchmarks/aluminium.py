@@ -1,0 +1,334 @@
+"""Aluminium from random boxes: what the loop finds by itself, beside draws at random.
+
+    python benchmarks/aluminium.py --potential FILE [--seeds 3] [--arms active,boxes,md]
+        [--labels 480] [--frames final|tuning] [--longer 2] [--json FILE]
+
+FILE is a setfl file with aluminium (Debian: package `lammps-data`, Al_mm.eam.fs); it stands for the
+QM. Arms, all with the same number of labels and the same training from random weights:
+
+    active   the campaign of workflows/aluminum, run by `alflow run` on the site `local`
+    boxes    random boxes by the same builder, one after the other
+    md       random frames of dynamics by the reference itself, from the same boxes under the same
+             schedules: better frames than any campaign could draw before it has a potential
+
+Scores are root mean square errors on frames that no arm has seen (`aluminium_frames`): twelve
+states, the root of the mean square over them and the worst of them. Recipes and settings were
+chosen on the frames `tuning`; `final` are others. `--longer 2` trains once more with twice the
+epochs, to see whether the recipe has converged. Properties are those of the potential that the
+campaign ends with, beside the reference's.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import arguments
+import numpy as np
+from aluminium_frames import groups, reference_frames
+
+from alflow import registry
+from alflow.config.campaign import CampaignSettings
+from alflow.config.loading import load_campaign
+from alflow.core.datasets import LabelledStructure
+from alflow.core.labels import Failure, Label
+from alflow.core.sampling import Gate
+from alflow.core.seeds import child_seed, generator
+from alflow.core.structures import Structure
+from alflow.labelers.eam import EamLabeler, EamSettings
+from alflow.models.loading import load_potential
+from alflow.models.potential import Potential
+from alflow.store import Split, open_store
+from alflow.training.evaluate import predict
+
+CAMPAIGN = Path(__file__).parent.parent / "workflows" / "aluminum" / "campaign.yaml"
+FRAME_SEEDS = {"tuning": 1, "final": 2}
+ARMS = ("active", "boxes", "md")
+Labelled = list[LabelledStructure]
+Frames = Mapping[str, Labelled]
+"""Labelled frames by group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What all arms share.
+
+    Attributes:
+        settings: Settings of the campaign.
+        labeler: The reference.
+        reference: The same as a potential.
+        frames: What is tested on.
+    """
+
+    settings: CampaignSettings
+    labeler: EamLabeler
+    reference: Potential
+    frames: Frames
+
+
+def scores(potential: Potential, frames: Frames) -> dict[str, float]:
+    """Errors over groups, in meV/Å and meV/atom, and the worst groups' names."""
+    force, energy = {}, {}
+    for name, items in frames.items():
+        said = predict(potential, [item.structure for item in items])
+        errors = [p.forces - i.label.forces for p, i in zip(said, items, strict=True)]
+        per_atom = [
+            (p.energy - i.label.energy) / i.structure.n_atoms
+            for p, i in zip(said, items, strict=True)
+        ]
+        force[name] = 1e3 * float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+        energy[name] = 1e3 * float(np.sqrt(np.mean(np.square(per_atom))))
+    return {
+        "force_rmse_mean_meV_per_A": _root_mean_square(force.values()),
+        "force_rmse_worst_meV_per_A": max(force.values()),
+        "energy_rmse_mean_meV_per_atom": _root_mean_square(energy.values()),
+        "energy_rmse_worst_meV_per_atom": max(energy.values()),
+        **{f"force_rmse_meV_per_A {name}": value for name, value in force.items()},
+    }
+
+
+def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[str, Any]:
+    """Run the campaign as a user would; its labels, its last weights, and the time it took."""
+    text = CAMPAIGN.read_text().replace("Al_mm.eam.fs", str(file))
+    per_iteration = int(problem.settings.acquire.per_iteration)
+    iterations = -(-(labels - problem.settings.loop.bootstrap) // per_iteration)
+    lines = [
+        f"seed: {seed}" if line.startswith("seed:") else line for line in text.splitlines()
+    ]
+    folder = Path(tempfile.mkdtemp(prefix="alflow-aluminium-"))
+    yaml = folder / "campaign.yaml"
+    lines = [line for line in lines if not line.startswith("stop:")]
+    yaml.write_text("\n".join(lines) + f"\nstop: {{budget: {{labels: {labels}}}}}\n")
+    begun = time.monotonic()
+    begin = "from alflow.cli.main import main; main()"
+    command = [sys.executable, "-c", begin, "run", str(yaml), "--db", "al.db"]
+    with (folder / "log").open("w") as log:
+        subprocess.run(command, cwd=folder, check=True, stdout=log, stderr=log)
+    wall_s = time.monotonic() - begun
+    print(f"    campaign in {folder}, about {iterations} iterations", flush=True)
+    with open_store(folder / "al.db", read_only=True) as store:
+        level = problem.settings.label.primary
+        last = max(one for one in range(1000) if _is_trained(store, one))
+        data = list(store.dataset(Split.TRAIN, level))
+        weights = store.weights(last)
+    return {"data": data, "weights": weights, "wall_s": wall_s}
+
+
+def draw_boxes(problem: Problem, seed: int, count: int) -> Labelled:
+    """Labelled random boxes, by the builders of the campaign."""
+    structures = _boxes(problem.settings, seed, count)
+    return labelled(problem.labeler, structures, "boxes")
+
+
+def draw_md(problem: Problem, seed: int, count: int) -> Labelled:
+    """Labelled frames of dynamics by the reference, one drawn at random from each trajectory."""
+    found: list[Structure] = []
+    part = 0
+    while len(found) < count:
+        starts = _boxes(problem.settings, child_seed(seed, "md", part), count)
+        sampler = problem.settings.sample.create()
+        paths = sampler.sample(starts, problem.reference, Gate(), child_seed(seed, part))
+        found += [frame.structure for path in paths for frame in path.frames]
+        part += 1
+    return labelled(problem.labeler, found[:count], "md")
+
+
+def train(problem: Problem, data: Labelled, seed: int, longer: float = 1.0) -> Potential:
+    """Train the campaign's ensemble from random weights."""
+    given = problem.settings.train
+    recipe = given.model_copy(
+        update={
+            "epochs": round(given.epochs * longer),
+            "minimum_steps": round(given.minimum_steps * longer),
+        }
+    )
+    result = recipe.create(problem.settings.model).train(data, seed, None, lambda _: None)
+    if isinstance(result, Failure):
+        raise SystemExit(f"training failed: {result.message}")
+    return load_potential(result.weights, "cpu")
+
+
+def labelled(labeler: EamLabeler, structures: Sequence[Structure], group: str) -> Labelled:
+    """Label structures by the reference; those that it refuses are left out."""
+    found = []
+    for number, structure in enumerate(structures):
+        label = labeler.label(structure)
+        if isinstance(label, Label):
+            found.append(
+                LabelledStructure(structure, label, number + 1, f"{group}/{number}", group)
+            )
+    return found
+
+
+def properties(
+    problem: Problem, potential: Potential
+) -> dict[str, dict[str, float | None]]:
+    """Properties by the potential and by the reference, by name."""
+    found: dict[str, dict[str, float | None]] = {}
+    for suite in problem.settings.validate.suites:
+        ours = suite.create().run(potential, 1)
+        theirs = {
+            one.name: one for one in suite.create().run(problem.reference, 1).properties
+        }
+        for one in ours.properties:
+            if one.name in theirs:
+                found[one.name] = {
+                    "value": one.value,
+                    "spread": one.spread,
+                    "reference": theirs[one.name].value,
+                }
+    return found
+
+
+def run_arm(
+    problem: Problem, arm: str, options: argparse.Namespace, seed: int
+) -> dict[str, Any]:
+    """One arm with one seed."""
+    begun, weights = time.monotonic(), None
+    found: dict[str, Any] = {"arm": arm, "seed": seed}
+    if arm == "active":
+        done = run_campaign(problem, options.potential, seed, options.labels)
+        data, weights = done["data"], done["weights"]
+        found["campaign_wall_s"] = done["wall_s"]
+    else:
+        draw = draw_boxes if arm == "boxes" else draw_md
+        data = draw(problem, seed, options.labels)
+    found["labels"] = len(data)
+    potential = train(problem, data, child_seed(seed, "train"))
+    found["wall_s"] = time.monotonic() - begun
+    found |= scores(potential, problem.frames)
+    if options.longer:
+        longer = train(problem, data, child_seed(seed, "train"), options.longer)
+        found["longer"] = scores(longer, problem.frames)
+    if weights is not None:
+        final = load_potential(weights, "cpu")
+        found["campaign"] = scores(final, problem.frames)
+        found["properties"] = properties(problem, final)
+    return found
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print what came of an arm."""
+    print(
+        f"{found['arm']:8s} seed {found['seed']}: {found['labels']} labels, {found['wall_s']:.0f} s"
+    )
+    for name in ("", "longer", "campaign"):
+        if name and name not in found:
+            continue
+        one = found[name] if name else found
+        print(
+            f"    {name or 'from scratch':12s} force {one['force_rmse_mean_meV_per_A']:6.1f} "
+            f"worst {one['force_rmse_worst_meV_per_A']:6.1f} meV/Å   "
+            f"energy {one['energy_rmse_mean_meV_per_atom']:5.2f} "
+            f"worst {one['energy_rmse_worst_meV_per_atom']:5.2f} meV/atom",
+            flush=True,
+        )
+    for name, one in found.get("properties", {}).items():
+        spread = "" if one["spread"] is None else f" ± {one['spread']:.3g}"
+        print(
+            f"    {name:45s} {one['value']:10.4g}{spread:10s} reference {one['reference']:10.4g}"
+        )
+
+
+def prepare(file: Path, frames: str) -> Problem:
+    """Read the campaign and make the frames to test on."""
+    labeler = EamSettings(file=str(file)).create()
+    reference = labeler.as_potential()
+    with tempfile.TemporaryDirectory() as folder:
+        yaml = Path(folder) / "campaign.yaml"
+        yaml.write_text(CAMPAIGN.read_text().replace("Al_mm.eam.fs", str(file)))
+        settings = load_campaign(yaml)
+    (symbol,) = settings.system.elements
+    crystal = registry.find("validation", "crystal").model_validate(
+        {"kind": "crystal", "element": symbol, "phases": ["fcc"]}
+    )
+    known = {one.name: one.value for one in crystal.create().run(reference, 1).properties}
+    wanted = groups(symbol, known["fcc/lattice_constant"])
+    made = reference_frames(reference, wanted, FRAME_SEEDS[frames])
+    tested = {name: labelled(labeler, one, name) for name, one in made.items()}
+    return Problem(settings, labeler, reference, tested)
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--potential", type=Path, required=True, help="setfl file")
+    parser.add_argument("--seeds", type=arguments.count, default=3)
+    parser.add_argument("--first-seed", type=arguments.count, default=1)
+    parser.add_argument("--arms", type=_arms, default=ARMS)
+    parser.add_argument("--labels", type=arguments.count, default=480)
+    parser.add_argument("--frames", choices=sorted(FRAME_SEEDS), default="final")
+    parser.add_argument("--longer", type=float, default=0.0)
+    parser.add_argument("--json", type=arguments.result_file)
+    options = parser.parse_args()
+    options.potential = options.potential.absolute()
+    problem = prepare(options.potential, options.frames)
+    found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in options.arms}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for arm in options.arms:
+            found[arm].append(run_arm(problem, arm, options, seed))
+            show(found[arm][-1])
+            if options.json is not None:
+                options.json.write_text(json.dumps(found, indent=1))
+    summarise(found)
+
+
+def summarise(found: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Print medians over seeds, and ratios to the active arm."""
+    for arm, rows in found.items():
+        for name in ("mean", "worst"):
+            key = f"force_rmse_{name}_meV_per_A"
+            value = statistics.median(row[key] for row in rows)
+            text = (
+                f"{arm:8s} force {name:5s} median over {len(rows)} seeds {value:6.1f} meV/Å"
+            )
+            if arm != "active" and "active" in found:
+                pairs = zip(found["active"], rows, strict=True)
+                ratio = statistics.median(ours[key] / row[key] for ours, row in pairs)
+                text += f", active / {arm} {ratio:.2f}"
+            print(text)
+
+
+def _boxes(settings: CampaignSettings, seed: int, count: int) -> list[Structure]:
+    builders = settings.system.builders
+    shares = [
+        count // len(builders) + (k < count % len(builders)) for k in range(len(builders))
+    ]
+    rng = generator(seed, "boxes")
+    return [
+        structure
+        for builder, share in zip(builders, shares, strict=True)
+        for structure in builder.create().build(rng, share)
+    ]
+
+
+def _is_trained(store: Any, generation: int) -> bool:
+    from alflow.core.errors import StoreError
+
+    try:
+        store.weights_sha(generation)
+    except StoreError:
+        return False
+    return True
+
+
+def _arms(text: str) -> tuple[str, ...]:
+    named = tuple(text.split(","))
+    if strange := set(named) - set(ARMS):
+        raise argparse.ArgumentTypeError(f"there is no arm {', '.join(sorted(strange))}")
+    return named
+
+
+def _root_mean_square(values: Any) -> float:
+    return float(np.sqrt(np.mean(np.square(list(values)))))
+
+
+if __name__ == "__main__":
+    main()
