@@ -92,8 +92,8 @@ class Replayed:
         budget_now: Labels that it could have asked for.
         chosen: Ids of the candidates that were chosen, by rank.
         chosen_now: Ids of those that would have been, by rank.
-        gate: Limits that it sampled with.
-        gate_now: Limits that it would have sampled with.
+        gate: Limits that it sampled with, in its first round.
+        gate_now: Limits that it would have sampled with, likewise.
         unknown: What the kept frames do not show.
         differences: Verdicts of the replay at the real settings that are not those in the
             database; empty if it is exact.
@@ -146,37 +146,40 @@ def replayed(
         asked: The settings that are asked about.
         past: What earlier iterations had taught, as far as rules are told.
     """
-    gate = then.gate
-    learnt = real.acquire.create().gate(then.generation, past)
-    budget = then.n_places
-    if budget is None:
-        budget = places(then.n_requested, real)
+    budget = places(then.n_requested, real) if then.n_places is None else then.n_places
     own = tuple(one.candidate for one in then.kept)
-    found = _select(then, own, real, budget, gate)
+    found = _select(then, own, real, budget, then.gate)
     is_same_rule = asked.acquire == real.acquire
-    gate_now = gate if is_same_rule else asked.acquire.create().gate(then.generation, past)
+    gates = then.gates if is_same_rule else _gates(then, asked, past)
     is_same_budget = is_same_rule and asked.stop.budget.labels == real.stop.budget.labels
     budget_now = budget if is_same_budget else places(then.n_requested, asked)
-    pool = Pool(own) if gate_now == gate else judged(then.kept, then.paths, gate, gate_now)
+    pool = Pool(own)
+    if gates != then.gates:
+        pool = judged(then.kept, then.paths, then.gates, gates)
+    gate_now = gates[then.first_round]
     now = found
     if not (is_same_rule and is_same_budget):
         now = _select(then, pool.candidates, asked, budget_now, gate_now)
     return Replayed(
         then.iteration,
         then.generation,
-        len(own),
-        Pool(own).n_flagged,
-        pool.n_flagged,
-        budget,
-        budget_now,
+        *(len(own), Pool(own).n_flagged, pool.n_flagged, budget, budget_now),
         ranked(then.verdicts),
         ranked(now),
-        gate,
+        then.gate,
         gate_now,
         pool.unknown,
         differences(then.verdicts, found),
-        learnt == gate,
+        _gates(then, real, past) == then.gates,
     )
+
+
+def _gates(
+    then: Selected, settings: CampaignSettings, past: Sequence[PastIteration]
+) -> tuple[Gate, ...]:
+    """The gates of each round that settings lead to."""
+    rule = settings.acquire.create()
+    return tuple(rule.gate(then.generation, past, k) for k in range(len(then.gates)))
 
 
 def _select(
@@ -231,16 +234,21 @@ def past_of(
     return [*older, *earlier[n_older:]]
 
 
-def judged(kept: Sequence[Kept], paths: Sequence[Path], before: Gate, now: Gate) -> Pool:
+def judged(
+    kept: Sequence[Kept],
+    paths: Sequence[Path],
+    before: Sequence[Gate],
+    now: Sequence[Gate],
+) -> Pool:
     """The frames that another gate leaves to choose from, as far as they were kept.
 
     Where time passes, a trajectory ends at its first flagged frame.
 
     Args:
-        kept: Frames that were kept with the real gate.
+        kept: Frames that were kept with the real gates.
         paths: All trajectories.
-        before: The real gate.
-        now: The other one.
+        before: The real gates, one for each round of sampling.
+        now: The other ones.
     """
     by_path: dict[int, list[Kept]] = {one.id: [] for one in paths}
     for one in kept:
@@ -251,11 +259,12 @@ def judged(kept: Sequence[Kept], paths: Sequence[Path], before: Gate, now: Gate)
     found: list[Candidate] = []
     for path in paths:
         frames = sorted(by_path[path.id], key=lambda one: one.step)
-        found += _along(path, frames, now, counts)
+        gate = now[path.sampling_round]
+        found += _along(path, frames, gate, counts)
         own = [f.candidate.spread.force_scale for f in frames]
         scale = max([s for s in own if np.isfinite(s)], default=usual)
-        first = _first_beyond(path, before, now, scale)
-        _count_traced(path, frames, first, now, counts)
+        first = _first_beyond(path, before[path.sampling_round], gate, scale)
+        _count_traced(path, frames, first, gate, counts)
     return Pool(tuple(found), Unknown(**counts))
 
 

@@ -37,6 +37,7 @@ from alflow.store.schema import (
     task,
     trajectory,
 )
+from alflow.store.views import SAMPLE
 
 _SELECTED, _ENDED, _CHANGED = "candidates-selected", "iteration-ended", "config-changed"
 """Kinds of events."""
@@ -70,6 +71,7 @@ class Path:
         time_fs: Time simulated [fs].
         is_flagged: Whether a frame of it was flagged; it need not be among the candidates, where
             one frame stands for all of a structure.
+        sampling_round: The round of sampling that it belongs to.
     """
 
     id: int
@@ -77,6 +79,7 @@ class Path:
     n_steps: int
     time_fs: float
     is_flagged: bool
+    sampling_round: int = 0
 
     @property
     def is_timed(self) -> bool:
@@ -91,24 +94,31 @@ class Selected:
     Attributes:
         iteration: Number of the iteration.
         generation: The generation that sampled.
-        gate: The gate that it sampled with.
+        gates: The gates that it sampled with, one for each round.
         kept: Candidates.
         paths: Trajectories.
         verdicts: What was decided, by id of the candidate.
         config: Settings that were in force (JSON-like).
         n_requested: Labels that had been asked for before, as a budget counts them.
         n_places: Labels that it could ask for, if the iteration has ended.
+        first_round: The first round of which a task was done; selection goes by its gate.
     """
 
     iteration: int
     generation: int
-    gate: Gate
+    gates: tuple[Gate, ...]
     kept: tuple[Kept, ...]
     paths: tuple[Path, ...]
     verdicts: Selection
     config: Mapping[str, Any]
     n_requested: int
     n_places: int | None = None
+    first_round: int = 0
+
+    @property
+    def gate(self) -> Gate:
+        """The gate that selection goes by."""
+        return self.gates[self.first_round]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +157,8 @@ def selections(connection: Connection) -> list[Selected]:
     n_places = {number: int(value) for number, value in connection.execute(places)}
     found = []
     for row in connection.execute(query).all():
-        gate = _gate(connection, row.id)
-        if gate is None:
+        rounds = _Rounds.read(connection, row.id)
+        if rounds is None:
             continue
         rows = _candidates(connection, row.id)
         known = _known(connection, row, history)
@@ -156,13 +166,14 @@ def selections(connection: Connection) -> list[Selected]:
             Selected(
                 row.number,
                 row.generation,
-                gate,
+                rounds.gates,
                 tuple(_kept(one, one.structure_id in known, row.number) for one in rows),
-                tuple(_paths(connection, row.id)),
+                tuple(_paths(connection, row.id, rounds)),
                 {one.hash: _verdict(one) for one in rows},
                 history.config(_SELECTED, row.number),
                 history.n_requested(row.number),
                 n_places.get(row.id),
+                rounds.first,
             )
         )
     return found
@@ -241,21 +252,41 @@ class _History:
         return sum(n for one, n in self.requests.items() if one < number)
 
 
-def _gate(connection: Connection, iteration_id: int) -> Gate | None:
-    """The gate of the first sample task that was done, which selection goes by."""
-    query = (
-        select(task.c.spec_json)
-        .where(
-            task.c.iteration_id == iteration_id,
-            task.c.kind == "sample",
-            task.c.state == TaskState.DONE,
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """The rounds of sampling of an iteration.
+
+    Attributes:
+        gates: The gate of each.
+        of_task: Round by number of the task.
+        first: The first one of which a task was done.
+    """
+
+    gates: tuple[Gate, ...]
+    of_task: Mapping[int, int]
+    first: int
+
+    @classmethod
+    def read(cls, connection: Connection, iteration_id: int) -> "_Rounds | None":
+        """Read the sample tasks; None if there was no gate."""
+        query = (
+            select(task.c.id, task.c.key, task.c.state, task.c.spec_json)
+            .where(task.c.iteration_id == iteration_id, task.c.kind == SAMPLE)
+            .order_by(task.c.id)
         )
-        .order_by(task.c.id)
-        .limit(1)
-    )
-    content = connection.scalar(query)
-    gate = None if content is None else from_json_text(content)["settings"].get("gate")
-    return None if gate is None else Gate.from_json(gate)
+        rows = connection.execute(query).all()
+        numbers: dict[str, int] = {}
+        gates = []
+        for row in rows:
+            prefix = row.key.rpartition("/")[0]
+            if prefix not in numbers:
+                numbers[prefix] = len(numbers)
+                gates.append(from_json_text(row.spec_json)["settings"].get("gate"))
+        of_task = {row.id: numbers[row.key.rpartition("/")[0]] for row in rows}
+        done = [of_task[row.id] for row in rows if row.state == TaskState.DONE]
+        if not done or None in gates:
+            return None
+        return cls(tuple(map(Gate.from_json, gates)), of_task, done[0])
 
 
 def _candidates(connection: Connection, iteration_id: int) -> Sequence[AnyRow]:
@@ -315,7 +346,7 @@ def _verdict(row: AnyRow) -> Verdict:
     return Verdict(Decision(row.decision), row.decision_reason, row.rank)
 
 
-def _paths(connection: Connection, iteration_id: int) -> list[Path]:
+def _paths(connection: Connection, iteration_id: int, rounds: _Rounds) -> list[Path]:
     query = (
         select(trajectory)
         .where(trajectory.c.iteration_id == iteration_id)
@@ -328,5 +359,6 @@ def _paths(connection: Connection, iteration_id: int) -> list[Path]:
             for name, column in from_json_text(row.trace_json).items()
         }
         is_flagged = row.stop_reason == StopReason.FLAGGED
-        found.append(Path(row.id, trace, row.n_steps, row.time_fs, is_flagged))
+        number = rounds.of_task.get(row.task_id, 0)
+        found.append(Path(row.id, trace, row.n_steps, row.time_fs, is_flagged, number))
     return found

@@ -84,8 +84,8 @@ def _settings(acquire, starts=None, **stop):
             "train": {"epochs": 3, "warm_epochs": 2, "minimum_steps": 0, "folds": 2},
             "sample": {
                 "replicas": 5,
-                "tasks": 3,
-                "rounds": 1,
+                "tasks": 2,
+                "rounds": 2,
                 "timestep_fs": 2.0,
                 "duration_ps": 0.1,
                 "temperature_K": {"start": [300, 900], "end": [300, 900]},
@@ -296,11 +296,11 @@ candidates = st.builds(
 )
 
 
-def _selected(kept, paths=(), gate=None, **changes):
+def _selected(kept, gates, paths=(), **changes):
     values = {
         "iteration": 1,
         "generation": 0,
-        "gate": gate or Gate(Limit(0.01)),
+        "gates": gates,
         "kept": tuple(kept),
         "paths": tuple(paths),
         "verdicts": {},
@@ -322,7 +322,7 @@ def test_real_settings_are_exact_whatever_the_candidates(found, acquire, labels)
     seed = selection_seed(settings, 1)
     verdicts = settings.acquire.create().select(found, budget, seed, gate)
     kept = [Kept(one, 1, 10.0, k) for k, one in enumerate(reversed(found))]
-    then = _selected(kept, gate=gate, verdicts=verdicts)
+    then = _selected(kept, (gate, gate.scaled(0.7)), verdicts=verdicts)
     again = replayed(then, settings, settings, [])
     assert again.differences == ()
     assert again.chosen == again.chosen_now
@@ -367,7 +367,7 @@ def test_a_tighter_gate_counts_what_was_not_kept():
         _kept("c", 4, 10, 0.08, "audit"),
         _kept("d", 4, 20, 0.2),
     ]
-    pool = judged(kept, paths, Gate(Limit(0.1)), Gate(Limit(0.05)))
+    pool = judged(kept, paths, [Gate(Limit(0.1))], [Gate(Limit(0.05))])
     assert pool.unknown == Unknown(
         n_earlier=2, n_not_kept=1, n_drawn=1, n_not_reached=1, n_going_on=0
     )
@@ -383,8 +383,17 @@ def test_grace_ends_no_trajectory_and_counts_only_where_time_passes():
     gate = Gate(Limit(0.1), grace_fs=100.0)
     kept = [_kept("a", 1, 20, 0.2), _kept("b", 2, 2, 0.2), _kept("c", 2, 3, 0.3)]
     paths = [_path(1, [0.0, 0.0, 0.2]), _path(2, [0.0, 0.0, 0.2, 0.3], "step")]
-    pool = judged(kept, paths, Gate(Limit(0.1)), gate)
+    pool = judged(kept, paths, [Gate(Limit(0.1))], [gate])
     assert [one.id for one in pool.candidates] == ["b", "c"]
+    assert pool.unknown == Unknown(n_going_on=1)
+
+
+def test_each_round_of_sampling_has_its_own_gate():
+    first, second = _path(1, [0.0, 0.2]), replace(_path(2, [0.0, 0.2]), sampling_round=1)
+    kept = [_kept("a", 1, 10, 0.2), _kept("b", 2, 10, 0.2)]
+    gates = [Gate(Limit(0.1)), Gate(Limit(0.07))]
+    pool = judged(kept, [first, second], gates, [Gate(Limit(0.3)), Gate(Limit(0.15))])
+    assert [one.id for one in pool.candidates] == ["b"]
     assert pool.unknown == Unknown(n_going_on=1)
 
 
