@@ -50,7 +50,9 @@ CALIBRATED = {
     "kind": "calibrated",
     "per_iteration": 5,
     "grace_fs": 0,
-    "start_factor": 13,
+    "start_factor": 26,
+    "force_tolerance_eV_per_A": {"base": 0.1, "per_force": 0.1},
+    "energy_tolerance_meV": {"base": 15, "per_force": 15},
     "rejected_factor": 1e9,
     "audit_fraction": 0.4,
 }
@@ -130,13 +132,14 @@ def test_the_real_settings_give_every_real_decision(database):
     with open_store(database, read_only=True) as store:
         verdict = store.campaign().verdict
         with store.read() as connection:
-            made = [
-                one for then in selections(connection) for one in then.verdicts.values()
-            ]
-            kept = [one.candidate for then in selections(connection) for one in then.kept]
+            thens = selections(connection)
+    made = [one for then in thens for one in then.verdicts.values()]
+    kept = [one.candidate for then in thens for one in then.kept]
     assert {one.decision for one in made} == {"selected", "duplicate", "over-budget"}
     assert any(one.reason.startswith("drawn for audit") for one in made)
     assert sum(one.is_known for one in kept) > 3
+    if found.selections[0].gate.energy.per_force > 0:  # the calibrated rule
+        assert any(len(then.gates) == 2 for then in thens)
     assert found.stop.now == found.stop.then
     assert verdict.startswith(found.stop.now.sentence)
     assert found.stop.iteration == found.selections[-1].iteration
@@ -223,7 +226,7 @@ def test_the_command_tells_what_other_settings_would_have_done(database, capsys)
         "really",
     ]
     assert row.startswith("i1")
-    assert rest[-1].startswith("It ends after i3, finished: the budget of")
+    assert rest[-1].startswith("It ends after i3, finished: the ")
     changes = ["--set", "acquire.per_iteration=1", "--set", "loop.max_iterations=9"]
     assert (
         run_command(["replay", str(database), *changes, "--iteration", "2", "--json"]) == 0
