@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alflow.acquisition.diversity import farthest_points, standardised
-from alflow.core.sampling import Candidate, Decision, Gate, Selection, Spread, Verdict
+from alflow.core.sampling import (
+    Candidate,
+    Decision,
+    Gate,
+    Selection,
+    Spread,
+    Verdict,
+    standing_for_all,
+)
 from alflow.core.seeds import generator
 
 _UNITS = {"energy": "eV", "force_mean": "eV/Å", "force_max": "eV/Å"}
@@ -197,21 +205,12 @@ def _select_audit(
 
 def _merged(candidates: Sequence[Candidate]) -> list[Candidate]:
     """One candidate for each id, sorted by id; flagged beats audit, then the worse spread."""
-
-    def preference(candidate: Candidate) -> tuple[bool, list[float], str, bytes]:
-        spread = [
-            -v if math.isfinite(v) else -math.inf
-            for v in candidate.spread.to_json().values()
-        ]
-        fingerprint = candidate.fingerprint.tobytes()
-        return candidate.reason == "audit", spread, candidate.measure, fingerprint
-
     copies: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         copies.setdefault(candidate.id, []).append(candidate)
     return [
         replace(
-            min(copies[name], key=preference),
+            standing_for_all(copies[name]),
             is_known=any(c.is_known for c in copies[name]),
         )
         for name in sorted(copies)

@@ -23,6 +23,7 @@ from alflow.cli import (
     plugins,
     probe,
     quarantine,
+    replay,
     report,
     reproduce,
     run,
@@ -93,7 +94,7 @@ app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (task, validate, reproduce, stop, status, inspection, levels, report):
+for _theme in (task, validate, reproduce, stop, status, inspection, replay, levels, report):
     _theme.register(app)
 for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)

@@ -25,12 +25,21 @@ def load_campaign(path: Path | str) -> CampaignSettings:
     document = read_document(Path(path))
     _anchor(document.data, Path(path).absolute().parent)
     settings, findings = _validate(document.data)
-    findings = _merged(document.data, findings, _booleans_for_numbers(document.data))
-    findings = _merged(document.data, findings, find_problems(document.data))
+    findings = _complete(document.data, findings)
     problems = _sorted(document, findings)
     if problems or settings is None:
         raise CampaignFileError(document.file, problems)
     return settings
+
+
+def content_findings(data: Any) -> list[Finding]:
+    """Everything that is wrong with the content of a campaign file."""
+    return _complete(data, _validate(data)[1])
+
+
+def _complete(data: Any, findings: list[Finding]) -> list[Finding]:
+    findings = _merged(data, findings, _booleans_for_numbers(data))
+    return _merged(data, findings, find_problems(data))
 
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:

@@ -1,10 +1,10 @@
 """What a sampler brings back: trajectories, the frames it flagged, and the gate it used."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -236,6 +236,24 @@ class Candidate:
     measure: str
     fingerprint: Float[np.ndarray, " features"]
     is_known: bool = False
+
+
+_Seen = TypeVar("_Seen", Frame, Candidate)
+
+
+def standing_for_all(copies: Sequence[_Seen]) -> _Seen:
+    """Which of several frames of one structure stands for all: a flagged one, the worst of them.
+
+    It does not depend on their order, but for copies that are equal in all that decides.
+    """
+
+    def preference(copy: _Seen) -> tuple[bool, list[float], str, bytes]:
+        spread = [
+            -v if math.isfinite(v) else -math.inf for v in copy.spread.to_json().values()
+        ]
+        return copy.reason == "audit", spread, copy.measure, copy.fingerprint.tobytes()
+
+    return copies[0] if len(copies) == 1 else min(copies, key=preference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,14 +53,14 @@ def calibration_statistics(
         "error_per_spread_energy": own.energy_scale,
         "error_per_calibrated_spread_force": own.force_scale / known.force_scale,
         "error_per_calibrated_spread_energy": own.energy_scale / known.energy_scale,
-        **_audited(now.checked, settings.stop.converged.audit),
+        **audited(now.checked, settings.stop.converged.audit),
     }
     if isinstance(settings.acquire, CalibratedSettings):
         found[GATE_FACTOR] = CalibratedRule(settings.acquire).factor(before)
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _audited(checked: Checked, wanted: AuditBoundSettings | None) -> dict[str, float]:
+def audited(checked: Checked, wanted: AuditBoundSettings | None) -> dict[str, float]:
     """How many frames drawn at random there are, and are wrong."""
     drawn = checked.is_audit
     found = {

@@ -9,7 +9,6 @@ from alflow.core.cost import fit
 from alflow.core.datasets import Dataset
 from alflow.core.past import Checked, PastIteration
 from alflow.core.sampling import Candidate, Decision, Gate
-from alflow.core.seeds import child_seed
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
@@ -22,6 +21,7 @@ from alflow.loop.ingest import Notice
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.pretrained import starting_weights
 from alflow.loop.promoting import Promoting
+from alflow.loop.replay import selection_seed
 from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.statistics import iteration_statistics
 from alflow.store import (
@@ -170,7 +170,7 @@ class Effects:
                 for frame in frames
             ],
             label_budget(view, self._settings),
-            child_seed(self._settings.seed, f"select/i{action.iteration}"),
+            selection_seed(self._settings, action.iteration),
             Gate.from_json(tasks[0].spec.settings["gate"]),
         )
         chosen = [

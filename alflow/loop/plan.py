@@ -326,11 +326,16 @@ _PHASES = {
 
 def label_budget(progress: Progress, settings: CampaignSettings) -> int:
     """How many labels the current iteration may ask for."""
+    return places(progress.n_requested, settings)
+
+
+def places(n_requested: int, settings: CampaignSettings) -> int:
+    """How many labels an iteration may ask for when so many have been asked for before it."""
     per_iteration = int(settings.acquire.per_iteration)
     limit = settings.stop.budget.labels
     if limit is None:
         return per_iteration
-    return max(0, min(per_iteration, limit - progress.n_requested))
+    return max(0, min(per_iteration, limit - n_requested))
 
 
 def _failed(last: IterationProgress, kind: str, what: str) -> Action:

@@ -84,13 +84,17 @@ class Spent:
     wall_hours: float = 0.0
 
 
-def spent(connection: Connection) -> Spent:
-    """What all attempts so far have cost."""
+def spent(connection: Connection, until: float | None = None) -> Spent:
+    """What all attempts so far have cost, or those that had ended at a moment [s since 1970]."""
     by_surroundings = (
         select(attempt.c.env_id, func.sum(attempt.c.wall_s))
         .where(attempt.c.wall_s.is_not(None))
         .group_by(attempt.c.env_id)
     )
+    times = select(func.min(attempt.c.started), func.max(attempt.c.ended))
+    if until is not None:
+        by_surroundings = by_surroundings.where(attempt.c.ended <= until)
+        times = times.where(attempt.c.ended <= until)
     packages = {
         number: json.loads(content)
         for number, content in connection.execute(
@@ -101,9 +105,7 @@ def spent(connection: Connection) -> Spent:
     for env_id, wall_s in connection.execute(by_surroundings):
         told = str(packages.get(env_id, {}).get("threads", ""))
         seconds += wall_s * (int(told) if told.isdecimal() and int(told) else 1)
-    first, last = connection.execute(
-        select(func.min(attempt.c.started), func.max(attempt.c.ended))
-    ).one()
+    first, last = connection.execute(times).one()
     wall_s = 0.0 if first is None or last is None else max(0.0, last - first)
     return Spent(seconds / 3600, wall_s / 3600)
 

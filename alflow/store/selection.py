@@ -8,10 +8,23 @@ from sqlalchemy import select
 
 from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
-from alflow.core.sampling import Decision, Frame, Selection, StopReason
+from alflow.core.sampling import (
+    Decision,
+    Frame,
+    Selection,
+    StopReason,
+    standing_for_all,
+)
 from alflow.core.structures import Structure
 from alflow.store import bulk, generations
-from alflow.store.codec import AnyRow, Number, finite_or_none, json_text, lossy_json_text
+from alflow.store.codec import (
+    AnyRow,
+    Number,
+    array_bytes,
+    finite_or_none,
+    json_text,
+    lossy_json_text,
+)
 from alflow.store.database import next_id
 from alflow.store.generations import ensemble_of
 from alflow.store.publishing import LABEL, publish
@@ -215,8 +228,7 @@ def _add_frames(
     verdicts: Selection,
 ) -> int:
     members, sightings = [], []
-    candidates: dict[int, dict[str, Any]] = {}
-    free = next_id(tx.connection, candidate)
+    copies: dict[int, list[tuple[Frame, int]]] = {}
     for row, trajectory_id in zip(trajectories, paths, strict=True):
         for frame in row.trajectory.frames:
             structure_id = links.structures[frame.structure.hash]
@@ -226,21 +238,38 @@ def _add_frames(
             parent = links.structures[row.trajectory.start.hash]
             where = {"trajectory_id": trajectory_id, "step": frame.step}
             sightings.append(seen | where | {"parent_structure_id": parent})
-            if structure_id not in candidates:
-                candidates[structure_id] = {
-                    "id": free + len(candidates),
-                    "iteration_id": links.iteration_id,
-                    "structure_id": structure_id,
-                    "trajectory_id": trajectory_id,
-                    "ensemble_id": links.ensemble_id,
-                    **_frame_values(frame),
-                    **_verdict_values(frame, verdicts),
-                }
-    if candidates:
+            copies.setdefault(structure_id, []).append((frame, trajectory_id))
+    if copies:
         add_members(tx, members, links.number)
         bulk.insert(tx.connection, sighting, sightings, skip_known=True)
-        bulk.insert(tx.connection, candidate, list(candidates.values()))
-    return len(candidates)
+        bulk.insert(tx.connection, candidate, _candidates(tx, links, copies, verdicts))
+    return len(copies)
+
+
+def _candidates(
+    tx: Transaction,
+    links: _Links,
+    copies: Mapping[int, Sequence[tuple[Frame, int]]],
+    verdicts: Selection,
+) -> list[dict[str, Any]]:
+    """One row for each structure: the frame that the rule took for all frames of it."""
+    rows = []
+    free = next_id(tx.connection, candidate)
+    for number, (structure_id, found) in enumerate(copies.items(), free):
+        frame = standing_for_all([one for one, _ in found])
+        rows.append(
+            {
+                "id": number,
+                "iteration_id": links.iteration_id,
+                "structure_id": structure_id,
+                "trajectory_id": next(path for one, path in found if one is frame),
+                "ensemble_id": links.ensemble_id,
+                **_frame_values(frame),
+                **_verdict_values(frame, verdicts),
+                "fingerprint": array_bytes(frame.fingerprint),
+            }
+        )
+    return rows
 
 
 def _frame_values(frame: Frame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from alflow.execution.inline import InlineExecutor
 from alflow.loop.campaign import check_unchanged, resume_campaign, run_campaign
 from alflow.loop.manager import Ending, Manager
 from alflow.loop.preview import preview, preview_stored
+from alflow.loop.replay_campaign import replay
 from alflow.store import open_store
 from alflow.store.views import progress, status
 
@@ -98,6 +99,9 @@ def test_the_content_is_that_on_sqlite(settings, postgres_url, tmp_path, monkeyp
         assert progress(campaign.store).state == "finished"
         assert campaign.store.content_digest() == expected
         assert status(campaign.store).arms == arms
+        again = replay(campaign.store)
+        assert again.is_exact
+        assert again.stop.now.state == "finished"
     assert list(elsewhere.iterdir()) == []
 
 

@@ -1,5 +1,7 @@
 """Round trips and the sequence of a whole campaign."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sqlalchemy import select, text
@@ -11,6 +13,7 @@ from alflow.store import CampaignState, NewStructure, NewTask, SightingKind, Sto
 from alflow.store.schema import (
     attempt,
     blob,
+    candidate,
     environment,
     event,
     label,
@@ -383,6 +386,30 @@ def test_selection_is_one_transaction_and_happens_once(world):
     assert [(item.source, item.group) for item in found] == [
         ("nemd", "sample/i1/r0/0/0")
     ] * 2
+
+
+def test_the_worst_of_equal_frames_is_the_candidate(world):
+    world.bootstrap()
+    world.label_all()
+    world.train_generation(0)
+    task = world.task("sample", "i1/r0/0", 1)
+    world.store.begin_iteration(1, "sample", [task])
+    paths = world.trajectories(task.spec.key)
+    path = paths[0].trajectory
+    flagged, audit = path.frames
+    fingerprint = np.array([0.1, float("inf"), 1e-300])
+    worse = replace(
+        flagged, spread=replace(flagged.spread, energy=0.4), fingerprint=fingerprint
+    )
+    other = replace(audit, structure=flagged.structure)
+    paths[0] = replace(paths[0], trajectory=replace(path, frames=(other, flagged, audit)))
+    last = replace(paths[1].trajectory, frames=(worse, *paths[1].trajectory.frames))
+    paths[1] = replace(paths[1], trajectory=last)
+    assert world.store.record_selection(1, 0, paths, world.verdicts(), [])
+    first, *rest = rows(world, candidate)
+    assert len(rest) == 3
+    assert (first.energy_spread, first.reason, first.trajectory_id) == (0.4, "flagged", 2)
+    assert np.array_equal(np.frombuffer(first.fingerprint, "<f8"), fingerprint)
 
 
 def test_selection_wants_verdicts_and_tasks(world):

@@ -4,6 +4,7 @@ from sqlalchemy import Index, UniqueConstraint
 
 from alflow.core.sampling import Decision, StopReason
 from alflow.store.schema.base import (
+    BYTES,
     FLOAT,
     INT,
     TEXT,
@@ -60,6 +61,7 @@ candidate = table(
     required("decision", TEXT),
     required("decision_reason", TEXT),
     optional("rank", INT),
+    optional("fingerprint", BYTES),
     UniqueConstraint("iteration_id", "structure_id"),
     Index(None, "iteration_id", "decision"),
     Index(None, "structure_id"),
@@ -75,4 +77,5 @@ candidate = table(
     ),
     rule("rank", "(decision = 'selected') = (rank IS NOT NULL)"),
 )
-"""A frame that might deserve a label. A spread that is NULL was not finite."""
+"""A frame that might deserve a label. A spread that is NULL was not finite; the fingerprint, which
+tells how unlike candidates are, is float64, little-endian."""

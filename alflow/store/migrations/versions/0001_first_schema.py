@@ -804,6 +804,7 @@ def upgrade() -> None:
         sa.Column("decision", TEXT, nullable=False),
         sa.Column("decision_reason", TEXT, nullable=False),
         sa.Column("rank", INT, nullable=True),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint(
             "(decision = 'selected') = (rank IS NOT NULL)", name=op.f("ck_candidate_rank")
         ),
