@@ -30,7 +30,7 @@ POWER = 6
 derivatives of which vanish at the cutoff (Gasteiger, Groß and Günnemann, ICLR 2020)."""
 ZBL_REACH = 0.8
 """Reach of the bare repulsion, in sums of covalent radii. Up to the sum itself it acts on double
-bonds, which networks then have to take back: errors on acetylacetone were a third larger."""
+bonds, which networks have to take back: force errors on acetylacetone were 1.4 times as large."""
 REACHES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """Reach R of each fitted term, in sums of covalent radii."""
 FITTED_POWER = 4
