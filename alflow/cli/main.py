@@ -26,6 +26,7 @@ from alflow.cli import (
     report,
     reproduce,
     run,
+    simulate,
     sites,
     sql,
     status,
@@ -91,6 +92,7 @@ sites.register(app)
 probe.register()
 app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
+simulate.register(app)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
 for _theme in (task, validate, reproduce, stop, status, inspection, levels, report):
