@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """The site if none is named, as for `alflow run`."""
 
+_WHOLE = 1000
+"""Numbers from here on are printed without decimals."""
+
 _UNITS = (("d", 24.0), ("h", 1.0), ("min", 1 / 60), ("s", 1 / 3600))
 
 
@@ -156,7 +159,8 @@ def _share(found: "Range") -> str:
 
 def _several(found: "Range", factor: float) -> str:
     """The median, and the range if it has one."""
-    texts = [f"{factor * value:.3g}" for value in (found.median, found.low, found.high)]
+    values = [factor * value for value in (found.median, found.low, found.high)]
+    texts = [f"{one:.0f}" if one >= _WHOLE else f"{one:.3g}" for one in values]
     if len(set(texts)) == 1:
         return texts[0]
     return "{} ({} to {})".format(*texts)

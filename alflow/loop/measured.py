@@ -62,8 +62,8 @@ def measured_times(store: Store) -> Times:
         **{f"{kind}_s": _by_iteration(_seconds(tasks, kind)) for kind in PLAIN_KINDS},
         "label_s": _label_times(labels),
         "label_start_s": _by_iteration(_label_starts(tasks, labels)),
-        **_trainings("train_s", fresh),
-        **_trainings("warm_train_s", warm),
+        **fitted_trainings("train_s", fresh),
+        **fitted_trainings("warm_train_s", warm),
         "flagged_frames": _by_iteration(_flagged(tasks)),
         "chosen_share": _by_iteration(_chosen(tasks, view.iterations)),
         "failed_labels_share": n_failed / n_labels if n_failed < n_labels else None,
@@ -122,10 +122,14 @@ def _label_starts(tasks: Sequence[Duration], labels: Sequence[LabelDuration]) ->
     return found
 
 
-def _trainings(name: str, trainings: Sequence[TrainingDuration]) -> dict[str, object]:
+def fitted_trainings(name: str, trainings: Sequence[TrainingDuration]) -> dict[str, object]:
     """A straight line through times over numbers of labels, and how they scatter around it.
 
     Neither part is negative. With one number of labels the time is proportional to it.
+
+    Args:
+        name: Name of the time in `Times`.
+        trainings: What was measured.
     """
     if not trainings:
         return {}

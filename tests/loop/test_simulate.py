@@ -1,5 +1,6 @@
 """Simulated campaigns: the real plan with tasks that only pretend."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,9 @@ from alflow.config.times import Times, load_times
 from alflow.core.errors import SettingsError
 from alflow.execution.sites import Site, local_pool
 from alflow.loop.described import described, of_site
+from alflow.loop.measured import fitted_trainings
 from alflow.loop.simulate import simulate, summary
+from alflow.store.durations import TrainingDuration
 
 BOX = {"kind": "random_box", "composition": {"Al": 1}, "density_g_per_cm3": [2, 2.5]}
 SECONDS = {
@@ -213,6 +216,31 @@ def test_a_file_of_times_is_read_and_checked(tmp_path):
     path.write_text("label_s: {kind: empirical, values: [1, 2], expected: [1]}\n")
     with pytest.raises(CampaignFileError, match="1 for 2 values"):
         load_times(path)
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "base_s", "slope_s"),
+    [
+        ((30.0, 50.0, 70.0), 10.0, 2.0),
+        ((20.0, 40.0, 60.0), 0.0, 2.0),  # never less than nothing
+        ((50.0, 40.0, 30.0), 40.0, 0.0),
+        ((5.0, 25.0, 45.0), 0.0, 1.25),
+    ],
+)
+def test_trainings_are_a_straight_line(wall_s, base_s, slope_s):
+    trainings = [
+        TrainingDuration(k, "fresh", n, seconds)
+        for k, (n, seconds) in enumerate(zip((10, 20, 30), wall_s, strict=True))
+    ]
+    found = fitted_trainings("train_s", trainings)
+    assert found["train_s_per_label"] == pytest.approx(slope_s)
+    assert np.median(found["train_s"][0].values) == pytest.approx(base_s, abs=1e-9)
+
+
+def test_one_training_is_proportional_to_its_labels():
+    found = fitted_trainings("train_s", [TrainingDuration(0, "fresh", 20, 50.0)])
+    assert found["train_s_per_label"] == pytest.approx(2.5)
+    assert found["train_s"][0].values == pytest.approx((0.0,))
 
 
 def test_what_is_said_goes_before_what_was_measured():
