@@ -140,7 +140,9 @@ def _run(folder, workers):
 
 
 def _time_with_tasks(attempts):
-    spans = sorted((one.ended - one.wall_s, one.ended) for one in attempts)
+    # an attempt that was lost tells no time
+    told = [one for one in attempts if one.wall_s is not None]
+    spans = sorted((one.ended - one.wall_s, one.ended) for one in told)
     total, until = 0.0, spans[0][0]
     for start, end in spans:
         total += max(0.0, end - max(start, until))
