@@ -27,6 +27,7 @@ from alflow.cli import (
     report,
     reproduce,
     run,
+    simulate,
     sites,
     sql,
     status,
@@ -92,6 +93,7 @@ sites.register(app)
 probe.register()
 app.command(rich_help_panel=themes.START)(run.demo)
 app.command("try", rich_help_panel=themes.START)(trial.try_)
+simulate.register(app)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
 for _theme in (task, validate, reproduce, stop, status, inspection, replay, levels, report):

@@ -6,6 +6,7 @@ depend on them: label ids follow the structures, and no labeler sees its batch (
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -70,23 +71,43 @@ def in_batches(
         range(len(structures)),
         key=lambda k: (-rank[k], -structures[k].n_electrons, structures[k].hash),
     )
-    most, share = size or UNMEASURED, np.zeros(len(order))
+    ranked = None if seconds is None else seconds[order]
+    groups = in_groups(len(order), size, batch_s, ranked, known.workers)
+    return [[structures[order[k]] for k in group] for group in groups]
+
+
+def in_groups(
+    n: int,
+    size: int | None,
+    batch_s: float,
+    seconds: Float[np.ndarray, " structures"] | None,
+    workers: int,
+) -> list[range]:
+    """Which of `n` structures go into each task, what takes longest first.
+
+    Args:
+        n: Number of structures.
+        size: Structures in a task; None: as many as their costs suggest.
+        batch_s: Time that a task should take then [s].
+        seconds: Time that each takes, the longest first; None if that is not known.
+        workers: Number of workers for them; 0 if that is not known.
+    """
+    most, share = size or UNMEASURED, np.zeros(n)
     if size is None:
-        n_tasks = TASKS_FOR_EACH_WORKER * known.workers
+        n_tasks = TASKS_FOR_EACH_WORKER * workers
         if seconds is None:
-            most = min(most, -(-len(order) // max(1, n_tasks)) if n_tasks else most)
+            most = min(most, -(-n // max(1, n_tasks)) if n_tasks else most)
         else:
             longest = min(batch_s, seconds.sum() / n_tasks) if n_tasks else batch_s
             most, share = LARGEST, seconds / longest
-    batches: list[list[Structure]] = []
+    starts: list[int] = []
     left = 0.0
-    for k in order:
-        if not batches or len(batches[-1]) >= most or share[k] > left:
-            batches.append([])
+    for k in range(n):
+        if not starts or k - starts[-1] >= most or share[k] > left:
+            starts.append(k)
             left = 1.0
-        batches[-1].append(structures[k])
         left -= share[k]
-    return batches
+    return [range(*pair) for pair in pairwise([*starts, n])]
 
 
 def timeout_s(

@@ -43,9 +43,9 @@ def test_help_imports_nothing_heavy(tmp_path):
 @pytest.mark.parametrize(
     ("template", "heavy"),
     [
-        ("aluminum-gupta", []),
+        ("aluminum-gupta", ["ase"]),
         ("aluminum-pbe", ["ase"]),
-    ],  # which alone has calculators' names
+    ],  # which builds crystals, and has the names of calculators
 )
 def test_check_imports_nothing_heavy(alflow, tmp_path, template, heavy):
     assert alflow("init", "al", "-t", template).code == 0
