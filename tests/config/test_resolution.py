@@ -112,8 +112,10 @@ def test_every_default_is_written_out():
     assert value["train"]["epochs"] == 100
     assert value["system"]["builders"][0]["density_g_per_cm3"] == 1.0
     assert value["stop"] == {
-        "budget": {"labels": None},
-        "converged": {"force_rmse_eV_per_A": None, "survival_ps": None},
+        "budget": dict.fromkeys(("labels", "core_hours", "wall_hours")),
+        "converged": dict.fromkeys(
+            ("force_rmse_eV_per_A", "survival_ps", "audit", "plateau", "stalled")
+        ),
     }
 
 

@@ -137,7 +137,7 @@ def test_the_real_settings_give_every_real_decision(database):
     kept = [one.candidate for then in thens for one in then.kept]
     assert {one.decision for one in made} == {"selected", "duplicate", "over-budget"}
     assert any(one.reason.startswith("drawn for audit") for one in made)
-    assert sum(one.is_known for one in kept) > 3
+    assert any(one.is_known for one in kept)
     if found.selections[0].gate.energy.per_force > 0:  # the calibrated rule
         assert any(len(then.gates) == 2 for then in thens)
     assert found.stop.now == found.stop.then
