@@ -46,6 +46,7 @@ from alflow.labelers.eam import EamLabeler, EamSettings
 from alflow.models.loading import load_potential
 from alflow.models.potential import Potential
 from alflow.store import Split, open_store
+from alflow.store.views import progress
 from alflow.training.evaluate import predict
 
 CAMPAIGN = Path(__file__).parent.parent / "workflows" / "aluminum" / "campaign.yaml"
@@ -56,7 +57,7 @@ Frames = Mapping[str, Labelled]
 """Labelled frames by group."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """What all arms share.
 
@@ -115,9 +116,9 @@ def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[s
     print(f"    campaign in {folder}, about {iterations} iterations", flush=True)
     with open_store(folder / "al.db", read_only=True) as store:
         level = problem.settings.label.primary
-        last = max(one for one in range(1000) if _is_trained(store, one))
+        ready = [one.number for one in progress(store).generations if one.state == "ready"]
         data = list(store.dataset(Split.TRAIN, level))
-        weights = store.weights(last)
+        weights = store.weights(ready[-1])
     return {"data": data, "weights": weights, "wall_s": wall_s}
 
 
@@ -307,16 +308,6 @@ def _boxes(settings: CampaignSettings, seed: int, count: int) -> list[Structure]
         for builder, share in zip(builders, shares, strict=True)
         for structure in builder.create().build(rng, share)
     ]
-
-
-def _is_trained(store: Any, generation: int) -> bool:
-    from alflow.core.errors import StoreError
-
-    try:
-        store.weights_sha(generation)
-    except StoreError:
-        return False
-    return True
 
 
 def _arms(text: str) -> tuple[str, ...]:

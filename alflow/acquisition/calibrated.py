@@ -40,7 +40,7 @@ class CalibratedSettings(Settings):
     """
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
     """Share of frames whose error should be below its bound."""
-    window: int = Field(default=3, ge=1)
+    window: int = Field(default=3, ge=1, le=10)
     """Number of the last iterations whose labels tell how errors go with spreads."""
     prior_ratio: float = Field(default=2.0, gt=0)
     """Bound of the error in units of the spread before there are labels enough to tell."""

@@ -1,5 +1,6 @@
 """Unit cells of crystals: simple lattices by name, anything else from a file."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +42,7 @@ Lattice = Literal[
 ]
 
 
-class LatticeSettings(Settings):
+class LatticeSettings(Settings, ABC):
     """What crystal, and what is done to every structure made of it."""
 
     kind: str
@@ -79,9 +80,9 @@ class LatticeSettings(Settings):
             raise ValueError(f"{self.lattice} does not go with element {self.element}")
         return self
 
+    @abstractmethod
     def create(self) -> Builder:
         """The builder with these settings."""
-        raise NotImplementedError
 
     def problems(self, elements: Sequence[str]) -> Iterator[Finding]:
         """What cannot be built, and elements of a file that the campaign does not have."""

@@ -80,6 +80,7 @@ class _Iteration:
     stats: dict[str, float] = field(default_factory=dict)
 
     def view(self) -> IterationProgress:
+        """The same, as the planner sees it."""
         return IterationProgress(
             number=self.number,
             phase=self.phase,

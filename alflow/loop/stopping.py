@@ -100,11 +100,12 @@ def _audited(progress: Progress, settings: CampaignSettings) -> StopVerdict | No
     wanted = settings.stop.converged.audit
     if wanted is None:
         return None
-    used = [one.stats for one in progress.iterations if N_AUDITED in one.stats]
-    used = used[-wanted.window :]
+    known = [one.stats for one in progress.iterations if N_AUDITED in one.stats]
+    used = known[-wanted.window :]
     n = int(sum(stats[N_AUDITED] for stats in used))
     n_beyond = int(sum(stats[N_BEYOND] for stats in used))
-    bound = upper_bound(n_beyond, n, wanted.confidence)
+    start = 1 + len(known) - len(used)
+    bound = upper_bound(n_beyond, n, wanted.confidence, start)
     if bound > wanted.share:
         return None
     tolerances = [

@@ -68,6 +68,11 @@ class Repulsion:
 
     name: str
     terms: Mapping[tuple[int, int], Sequence[float]] = field(default_factory=dict)
+    _tables: "_Tables" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Lay coefficients out for the kernels, once: dynamics asks at every step."""
+        object.__setattr__(self, "_tables", _Tables.of(self.terms))
 
     def evaluate(self, batch: Batch, pairs: Pairs) -> Repelled:
         """Energies, forces and virials, in double precision.
@@ -79,8 +84,8 @@ class Repulsion:
         """
         is_compiled = batch.positions.device.type == "cpu" and not is_switched_off()
         if is_compiled and usable("of the repulsion", MODULES, SOURCES):
-            return _by_kernel(batch, pairs, self._tables())
-        return _by_torch(batch, pairs, self._tables())
+            return _by_kernel(batch, pairs, self._tables)
+        return _by_torch(batch, pairs, self._tables)
 
     def to_json(self) -> str | dict[str, list[float]]:
         """Name alone, or coefficients by pair of symbols."""
@@ -111,15 +116,6 @@ class Repulsion:
             terms[atomic_number(first), atomic_number(second)] = tuple(numbers)
         return cls(FITTED, terms)
 
-    def _tables(self) -> "_Tables":
-        """Coefficients where kernels find them: by two atomic numbers."""
-        index = np.zeros((len(COVALENT_RADII_A), len(COVALENT_RADII_A)), np.int64)
-        rows = [np.zeros(len(REACHES))]
-        for (a, b), values in self.terms.items():
-            index[a, b] = index[b, a] = len(rows)
-            rows.append(np.array(values, np.float64))
-        return _Tables(index, np.stack(rows))
-
 
 ZBL, FITTED = "zbl", "fitted"
 
@@ -130,6 +126,16 @@ class _Tables:
 
     index: Int[np.ndarray, "elements elements"]
     coefficients: Float[np.ndarray, "rows terms"]
+
+    @classmethod
+    def of(cls, terms: Mapping[tuple[int, int], Sequence[float]]) -> "_Tables":
+        """Lay them out."""
+        index = np.zeros((len(COVALENT_RADII_A), len(COVALENT_RADII_A)), np.int64)
+        rows = [np.zeros(len(REACHES))]
+        for (a, b), values in terms.items():
+            index[a, b] = index[b, a] = len(rows)
+            rows.append(np.array(values, np.float64))
+        return cls(index, np.stack(rows))
 
 
 def _by_kernel(batch: Batch, pairs: Pairs, tables: _Tables) -> Repelled:

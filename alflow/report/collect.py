@@ -60,6 +60,7 @@ class _Reader:
         self._candidates = history.candidate_counts(connection)
 
     def report(self, overview: history.Overview, database: str) -> CampaignReport:
+        """Read all that a report shows, on one connection."""
         generations = self._generations()
         iterations = self._iterations()
         sampled = sorted({count.iteration for count in self._candidates})

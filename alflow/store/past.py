@@ -9,14 +9,13 @@ from sqlalchemy import Connection, select
 from alflow.core.past import Checked, PastIteration
 from alflow.core.sampling import Gate, Spread
 from alflow.store.codec import AnyRow, from_json_text, nan_if_none
+from alflow.store.predictions import new_labels
 from alflow.store.rows import Quality
 from alflow.store.schema import (
     candidate,
-    ensemble,
     iteration,
     iteration_stat,
     label,
-    label_item,
     prediction,
     task,
 )
@@ -132,6 +131,7 @@ def _excess(connection: Connection, numbers: list[int]) -> dict[int, list[float]
             nan_if_none(row.force_spread_max),
             nan_if_none(row.force_scale),
         )
+        # that of the first round, to which the factor on the limits refers
         if gate is not None:
             found.setdefault(row.number, []).append(gate.worst(spread)[1])
     return found
@@ -139,19 +139,6 @@ def _excess(connection: Connection, numbers: list[int]) -> dict[int, list[float]
 
 def checked_frames(connection: Connection, numbers: list[int]) -> dict[int, Checked]:
     """Labels that an iteration asked for, and what the ensemble that sampled said about them."""
-    chosen = (
-        (candidate.c.iteration_id == iteration.c.id)
-        & (candidate.c.structure_id == label.c.structure_id)
-        & (candidate.c.ensemble_id == ensemble.c.id)
-    )
-    joined = (
-        prediction.join(ensemble, ensemble.c.id == prediction.c.ensemble_id)
-        .join(label, label.c.id == prediction.c.label_id)
-        .join(label_item, label_item.c.id == label.c.id)
-        .join(task, task.c.id == label_item.c.task_id)
-        .join(iteration, iteration.c.id == task.c.iteration_id)
-        .join(candidate, chosen)
-    )
     query = (
         select(
             iteration.c.number,
@@ -166,7 +153,7 @@ def checked_frames(connection: Connection, numbers: list[int]) -> dict[int, Chec
             prediction.c.force_scale,
             candidate.c.reason,
         )
-        .select_from(joined)
+        .select_from(new_labels())
         .where(label.c.quality == Quality.OK, iteration.c.number.in_(numbers))
         .order_by(iteration.c.number, label.c.id)
     )

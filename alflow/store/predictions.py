@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, FromClause, Select, func, select
 
 from alflow.store.codec import AnyRow, array, nan_if_none
 from alflow.store.rows import Quality, Split
@@ -256,14 +256,14 @@ def _test_labels(*columns: Any) -> Select[Any]:
     )
 
 
-def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
-    """Each generation on the labels that were chosen with it, by iteration and label."""
+def new_labels() -> FromClause:
+    """Labels that an iteration asked for, its candidates, and what the ensemble said that sampled."""
     chosen = (
         (candidate.c.iteration_id == iteration.c.id)
         & (candidate.c.structure_id == label.c.structure_id)
         & (candidate.c.ensemble_id == ensemble.c.id)
     )
-    joined = (
+    return (
         prediction.join(ensemble, ensemble.c.id == prediction.c.ensemble_id)
         .join(label, label.c.id == prediction.c.label_id)
         .join(label_item, label_item.c.id == label.c.id)
@@ -271,6 +271,10 @@ def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
         .join(iteration, iteration.c.id == task.c.iteration_id)
         .join(candidate, chosen)
     )
+
+
+def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
+    """Each generation on the labels that were chosen with it, by iteration and label."""
     query = (
         select(
             iteration.c.number,
@@ -282,7 +286,7 @@ def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
             prediction.c.force_spread_mean,
             candidate.c.reason,
         )
-        .select_from(joined)
+        .select_from(new_labels())
         .where(label.c.quality == Quality.OK)
         .order_by(iteration.c.number, label.c.id)
     )

@@ -80,7 +80,7 @@ def test_frames_drawn_at_random_end_a_campaign_once_few_of_them_are_wrong() -> N
     verdict = judge(after({}, audited(90, 80), *[audited(15, 0)] * 3), settings)
     assert verdict is not None
     assert verdict.state == "converged"
-    bound = 100 * upper_bound(0, 45, 0.95)
+    bound = 100 * upper_bound(0, 45, 0.95, 2)
     assert "of 45 frames drawn at random in the last 3 iterations 0 had" in verdict.sentence
     assert "beyond 50 meV/Å or 10 meV/√atom" in verdict.sentence
     assert f"less than {bound:.1f} % of such frames (target 20 %)" in verdict.sentence
