@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NEEDS_ATTENTION = 3
 """Exit code of `status` when someone should look: failed, stopped, or nobody runs it."""
-STAGES = ("build", "sample", "label", "train", "validate")
+STAGES = ("build", "sample", "score", "label", "train", "validate")
 N_TROUBLES = 5
 """Warnings and errors that are shown."""
 
@@ -90,6 +90,9 @@ def screen(
     where = "not begun" if view.iteration is None else f"iteration {view.iteration}"
     if view.iteration is not None and view.state == "running":
         where += f" ({view.phase})"
+    for number, phase in sorted(view.under_way.items(), reverse=True):
+        if number != view.iteration:
+            where += f", {number} ({phase})"
     generation = "none yet" if view.generation is None else f"g{view.generation}"
     counts = ", ".join(
         f"{view.labels.get(state, 0)} {word}" for state, word in _LABEL_WORDS.items()

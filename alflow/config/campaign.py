@@ -31,14 +31,6 @@ def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
     return symbols
 
 
-def _available_mode(mode: object) -> object:
-    if mode == "asynchronous":
-        raise PydanticCustomError(
-            "not_yet", "mode 'asynchronous' is not available yet; write 'generational'"
-        )
-    return mode
-
-
 def _empty_section(value: object) -> object:
     """A key with nothing behind it means a section with its defaults."""
     return {} if value is None else value
@@ -141,10 +133,19 @@ class GateSettings(Settings):
 class LoopSettings(Settings):
     """How the campaign walks."""
 
-    mode: Annotated[Literal["generational"], BeforeValidator(_available_mode)] = (
-        "generational"
-    )
-    """Order of the stages: sample, label and train one after the other."""
+    mode: Literal["generational", "asynchronous"] = "generational"
+    """Order of the stages. Generational: sample, label and train one after the other; the same
+    campaign gives the same results, however often it was interrupted. Asynchronous: the next
+    iteration samples with the newest generation while labels are computed and networks trained, so
+    that no worker waits for others; which labels a generation learnt from depends on what took how
+    long."""
+    open_iterations: int = Field(default=3, ge=2)
+    """Asynchronous: iterations that may be under way at a time. More of them keep more workers
+    busy, and choose with generations that are further behind."""
+    waiting_labels: int | None = Field(default=None, ge=1)
+    """Asynchronous: frames are chosen for labels when no more than this number of labels are
+    still to come, so that the choice is by the newest generation; more than there are workers for
+    labels. Default half of `acquire.per_iteration`."""
     bootstrap: int = Field(default=64, ge=1)
     """Number of structures that are built and labelled before the first training."""
     max_iterations: int = Field(default=20, ge=0)

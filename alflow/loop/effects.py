@@ -1,14 +1,19 @@
 """Carries out the actions of a plan: reads what tasks left, writes one transaction each."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 
 from alflow.config.campaign import CampaignSettings
-from alflow.core.batches import pack_dataset, unpack_structures
+from alflow.core.batches import (
+    pack_dataset,
+    pack_structures,
+    read_arrays,
+    unpack_structures,
+)
 from alflow.core.cost import fit
 from alflow.core.datasets import Dataset
 from alflow.core.past import Checked, PastIteration
-from alflow.core.sampling import Candidate, Decision, Gate
+from alflow.core.sampling import Candidate, Decision, Gate, Spread, Verdict
 from alflow.core.structures import Structure
 from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
@@ -18,10 +23,12 @@ from alflow.loop.batching import Known
 from alflow.loop.calibration import calibration_statistics
 from alflow.loop.gate import Comparison, compare
 from alflow.loop.ingest import Notice
+from alflow.loop.overlap import JOINED, SCORE
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
 from alflow.loop.pretrained import starting_weights
 from alflow.loop.promoting import Promoting
 from alflow.loop.replay import selection_seed
+from alflow.loop.scoring import judged_again, known_by_now
 from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.statistics import iteration_statistics
 from alflow.store import (
@@ -43,7 +50,7 @@ from alflow.store.past import (
     past_iterations,
 )
 from alflow.store.predictions import errors_by_label
-from alflow.store.views import Progress
+from alflow.store.views import IterationProgress, Progress
 from alflow.store.yields import n_accepted
 from alflow.tasks.trajectories import unpack_trajectories
 
@@ -78,8 +85,10 @@ class Effects:
             ActionKind.BEGIN_ITERATION: self._begin_iteration,
             ActionKind.ADD_STRUCTURES: self._add_structures,
             ActionKind.SAMPLE_MORE: self._sample_more,
+            ActionKind.SCORE: self._score,
             ActionKind.SELECT: self._select,
             ActionKind.TRAIN: self._train,
+            ActionKind.JOIN: self._join,
             ActionKind.VALIDATE: self._validate,
             ActionKind.AUDIT: self._auditing.audit,
             ActionKind.END_ITERATION: self._end_iteration,
@@ -102,19 +111,23 @@ class Effects:
             # With enough imported labels there is nothing to build, and nothing to label.
             self._store.begin_iteration(0, "build" if tasks else "label", tasks)
         else:
-            tasks = self._sample_tasks(action.iteration, 0, view)
-            self._store.begin_iteration(action.iteration, "sample", tasks)
+            generation = serving(view, action.iteration)
+            tasks = self._sample_tasks(action.iteration, 0, generation, view)
+            self._store.begin_iteration(
+                action.iteration, "sample", tasks, generation=generation
+            )
 
     def _sample_more(self, action: Action, view: Progress) -> None:
-        sampling_round = view.iterations[-1].n_rounds
-        self._store.publish(self._sample_tasks(action.iteration, sampling_round, view))
+        one = view.iterations[action.iteration]
+        generation = _sampled_by(one, view)
+        tasks = self._sample_tasks(one.number, one.n_rounds, generation, view)
+        self._store.publish(tasks)
 
     def _sample_tasks(
-        self, iteration: int, sampling_round: int, view: Progress
+        self, iteration: int, sampling_round: int, generation: int, view: Progress
     ) -> list[NewTask]:
-        generation = serving(view, iteration)
         weights, past = self._weights_blob(generation), view.iterations
-        taught = past_iterations(self._store, PAST_READ)
+        taught = past_iterations(self._store, PAST_READ, iteration)
         rule = self._settings.acquire.create()
         gate: Gate = rule.gate(generation, taught, sampling_round)
         return publish.sample_tasks(
@@ -140,21 +153,60 @@ class Effects:
         sources = task.outcome.values["sources"] if task.outcome else []
         return list(zip(structures, sources, strict=True))
 
+    def _score(self, action: Action, view: Progress) -> None:
+        frames = self._frames(self._done(action.iteration, "sample"))
+        generation = serving(view, action.iteration)
+        task = publish.score_task(
+            self._settings,
+            generation,
+            action.iteration,
+            self._weights_blob(generation),
+            self._files.write_blob(pack_structures(list(frames.values()))),
+        )
+        self._store.publish([task], phase=SCORE)
+
+    def _frames(self, tasks: Sequence[TaskRow]) -> dict[str, Structure]:
+        """Structures of all frames that sample tasks brought back, by hash, in order."""
+        return {
+            frame.structure.hash: frame.structure
+            for task in tasks
+            for item in unpack_trajectories(self._output(task, "trajectories"))
+            for frame in item.trajectory.frames
+        }
+
+    def _scored(
+        self, iteration: int, tasks: Sequence[TaskRow]
+    ) -> tuple[int, Mapping[str, Spread]] | None:
+        """The newer generation that judged the frames, and the spreads by hash."""
+        done = self._done(iteration, "score")
+        if not done:
+            return None
+        columns = read_arrays(self._output(done[-1], "spreads"))
+        values = zip(
+            *(columns[field.name].tolist() for field in fields(Spread)), strict=True
+        )
+        spreads = zip(self._frames(tasks), (Spread(*one) for one in values), strict=True)
+        return int(done[-1].spec.settings["generation"]), dict(spreads)
+
     def _select(self, action: Action, view: Progress) -> None:
         tasks = self._done(action.iteration, "sample")
-        rows = [
-            TrajectoryRow(
-                item.trajectory,
-                task.spec.key,
-                position,
-                _sampler(task),
-                item.source,
-            )
-            for task in tasks
-            for position, item in enumerate(
-                unpack_trajectories(self._output(task, "trajectories"))
-            )
-        ]
+        generation = _sampled_by(view.iterations[action.iteration], view)
+        spreads: Mapping[str, Spread] = {}
+        if (scored := self._scored(action.iteration, tasks)) is not None:
+            generation, spreads = scored
+        rows: list[TrajectoryRow] = []
+        resolved: dict[str, Verdict] = {}
+        for task in tasks:
+            found = unpack_trajectories(self._output(task, "trajectories"))
+            gate = Gate.from_json(task.spec.settings["gate"])
+            for position, item in enumerate(found):
+                path = judged_again(item.trajectory, spreads)
+                sampler = _sampler(task)
+                rows.append(
+                    TrajectoryRow(path, task.spec.key, position, sampler, item.source)
+                )
+                if spreads:
+                    resolved |= known_by_now(path, gate, generation)
         frames = [frame for row in rows for frame in row.trajectory.frames]
         known = self._store.requested([frame.structure.hash for frame in frames])
         verdicts = self._settings.acquire.create().select(
@@ -168,11 +220,13 @@ class Effects:
                     frame.structure.hash in known,
                 )
                 for frame in frames
+                if frame.structure.hash not in resolved
             ],
             label_budget(view, self._settings),
             selection_seed(self._settings, action.iteration),
             Gate.from_json(tasks[0].spec.settings["gate"]),
         )
+        verdicts = {**verdicts, **resolved}
         chosen = [
             frame.structure
             for frame in frames
@@ -180,7 +234,7 @@ class Effects:
         ]
         self._store.record_selection(
             action.iteration,
-            serving(view, action.iteration),
+            generation,
             rows,
             verdicts,
             [
@@ -195,7 +249,7 @@ class Effects:
         is_new = bool(why_from_scratch(view, self._settings, iteration))
         parent = None if is_new else old
         initial = self._pretrained() if parent is None else self._weights_blob(parent)
-        check = [] if old is None else [self._calibration_task(old, iteration)]
+        check = [self._calibration_task(iteration, view)] if iteration else []
 
         def tasks(snapshot: Snapshot) -> list[NewTask]:
             dataset = self._files.write_blob(pack_dataset(snapshot.items))
@@ -217,8 +271,12 @@ class Effects:
         weights = starting_weights(self._store, self._settings)
         return None if weights is None else self._files.write_blob(weights)
 
-    def _calibration_task(self, generation: int, iteration: int) -> NewTask:
+    def _join(self, action: Action, view: Progress) -> None:
+        self._store.publish([self._calibration_task(action.iteration, view)], phase=JOINED)
+
+    def _calibration_task(self, iteration: int, view: Progress) -> NewTask:
         """Check the generation that asked for the new labels against them."""
+        generation = _sampled_by(view.iterations[iteration], view)
         new = self._labelled(Split.TRAIN, iteration=iteration)
         return publish.validate_task(
             self._settings,
@@ -244,10 +302,11 @@ class Effects:
             *self._done(action.iteration, "validate"),
         ]
         accepted = n_accepted(self._store, action.iteration)
-        last = view.iterations[-1]
-        statistics = iteration_statistics(tasks, last, accepted)
+        one = view.iterations[action.iteration]
+        statistics = iteration_statistics(tasks, one, accepted)
         if action.iteration:
-            before = replace(view, n_requested=view.n_requested - last.n_selected)
+            since = sum(other.n_selected for other in view.iterations[one.number :])
+            before = replace(view, n_requested=view.n_requested - since)
             statistics[N_PLACES] = float(label_budget(before, self._settings))
             past = past_iterations(self._store, PAST_READ)
             now = self._taught(action.iteration, statistics)
@@ -327,6 +386,11 @@ class Effects:
         if task.last_attempt is None:
             raise ValueError(f"task {task.id} is done without an attempt")
         return self._files.read_output(task.last_attempt, name)
+
+
+def _sampled_by(one: IterationProgress, view: Progress) -> int:
+    """The generation that an iteration asks for labels with."""
+    return serving(view, one.number) if one.generation is None else one.generation
 
 
 def _sampler(task: TaskRow) -> str:

@@ -105,7 +105,8 @@ def _cost(level: str, measured: Sequence[Measured]) -> LevelCost:
 
 def _labels_left(level: str, basis: Basis) -> LabelsLeft:
     waiting, measured = basis.pending[level], basis.measured.get(level, ())
-    last = basis.progress.iterations[-1].number if basis.progress.iterations else 0
+    waiting_in = [one.number for one in basis.progress.iterations if one.n_pending]
+    last = waiting_in[-1] if waiting_in else 0
     model = fit([one.measured for one in measured]) if len(measured) >= ENOUGH else None
     if model is None:
         return LabelsLeft(last, level, len(waiting))

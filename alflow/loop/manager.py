@@ -21,6 +21,7 @@ from alflow.loop.campaign import OpenCampaign
 from alflow.loop.effects import Effects
 from alflow.loop.ingest import Found, Ingest, Notice
 from alflow.loop.inputs import Inputs
+from alflow.loop.overlap import is_asynchronous
 from alflow.loop.plan import BEGINNINGS, plan
 from alflow.store import AttemptRow, CampaignState, Glance, Severity, StopMode, TaskRow
 from alflow.store.faults import POOL_CLOSED, POOL_OPEN
@@ -101,6 +102,8 @@ class Manager:
         )
         level = campaign.settings.label.primary
         self._inputs = Inputs(campaign.store, campaign.files, level)
+        self._overlaps = is_asynchronous(campaign.settings)
+        self._is_planned = False
         self._next_sweep = 0.0
         self._only: str | None = None
         self._excluded: frozenset[str] = frozenset()
@@ -133,8 +136,9 @@ class Manager:
                     return Ending.DRAINED
             elif only is not None and not (glance.queued.get(only) or glance.leased):
                 return Ending.PAUSED
-            elif not glance.has_work:
-                ending = self._advance(last_iteration)
+            elif not glance.has_work or (self._overlaps and not self._is_planned):
+                self._is_planned = True
+                ending = self._advance(last_iteration, is_idle=not glance.has_work)
                 if ending is not None:
                     return ending
                 hints = ()
@@ -151,6 +155,7 @@ class Manager:
         has_room = not is_draining and any(self._room(glance).values())
         if not ended and not has_room:
             return glance
+        self._is_planned &= not ended
         tasks: list[TaskRow] = []
         with self._store.together():
             for one in ended:
@@ -250,8 +255,11 @@ class Manager:
             return None
         return told or Failure(FailureKind.LOST, "its worker is gone")
 
-    def _advance(self, last_iteration: int | None) -> Ending | None:
-        """Carry out the plan until there is work, or the campaign ends; why it ends."""
+    def _advance(self, last_iteration: int | None, *, is_idle: bool) -> Ending | None:
+        """Carry out the plan until it waits for tasks, or the campaign ends; why it ends.
+
+        `is_idle` tells that no task waits or runs.
+        """
         while True:
             view = progress(self._store)
             if view.state != CampaignState.RUNNING:
@@ -266,7 +274,7 @@ class Manager:
                     and last_iteration is not None
                     and action.iteration > last_iteration
                 ):
-                    return Ending.PAUSED
+                    return Ending.PAUSED if is_idle else None
                 self._effects.carry_out(action, view)
                 self._notify(Notice(action.kind, f"i{action.iteration}", action.reason))
 

@@ -1,21 +1,25 @@
 """What to do next: a pure function of what the store says and what the campaign file asks.
 
-In generational mode an iteration walks through phases; each arrow is one transaction:
+An iteration walks through phases; each arrow is one transaction:
 
     0:  build ─→ label ─→ train ─→ validate ─→ audit ─→ ended
     k:  sample ─→ label ─→ train ─→ validate ─→ audit ─→ ended
     last, at another level of theory, if the campaign asks for it:
         promote ─→ relabel ─→ transfer ─→ compare ─→ ended
 
+In generational mode one iteration is open at a time. In asynchronous mode several are: while labels
+of one are computed and the networks of another are trained, the next one samples (`loop.overlap`).
+
 Nothing here knows about time, processes or the order in which results arrived. Start, resume
 and every turn of the manager are the same call.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from alflow.config.campaign import CampaignSettings
-from alflow.loop import bandit
+from alflow.loop import bandit, overlap
 from alflow.loop.gate import Comparison, from_statistics
 from alflow.loop.promotion import Phase, is_due, is_promotion, ordinary, outcome
 from alflow.loop.publish import sample_keys
@@ -33,10 +37,14 @@ class ActionKind(StrEnum):
     """Take in what the builders made and publish its label tasks."""
     SAMPLE_MORE = "sample-more"
     """Publish another round of sample tasks."""
+    SCORE = "score"
+    """Ask the newest generation about the frames that an older one flagged."""
     SELECT = "select"
     """Take in trajectories, decide about candidates, publish label tasks."""
     TRAIN = "train"
     """Close a snapshot and publish training on it; check the old generation on new labels."""
+    JOIN = "join"
+    """Leave training on new labels to a later iteration; check the old generation on them."""
     VALIDATE = "validate"
     """Publish the new generation's predictions on the test set."""
     AUDIT = "audit"
@@ -92,18 +100,34 @@ def plan(progress: Progress, settings: CampaignSettings) -> list[Action]:
         return []
     if not progress.iterations:
         return [Action(ActionKind.BEGIN_ITERATION, 0, _bootstrap(progress, settings))]
-    last = progress.iterations[-1]
-    if last.ended:
-        action = _after(last, progress, settings)
-        # what the last generation is asked beside the next iteration has none at the end
-        return (
-            []
-            if _open(last) and action.kind is not ActionKind.BEGIN_ITERATION
-            else [action]
-        )
-    if _open(last):
+    is_failing = False
+    for one in progress.iterations:
+        if one.ended or overlap.has_open_tasks(one):
+            continue
+        action = _PHASES[one.phase](one, progress, settings)
+        if action is not None and action.kind is ActionKind.STOP and _is_busy(progress):
+            is_failing = True  # but what runs for other iterations is finished first
+        elif action is not None:
+            return [action]
+    return [] if is_failing else _next(progress, settings)
+
+
+def _next(progress: Progress, settings: CampaignSettings) -> list[Action]:
+    """The next iteration, or the end; nothing while open iterations have to be waited for."""
+    ended = overlap.ended(progress)
+    is_between = len(ended.iterations) == len(progress.iterations)
+    if not is_between and not overlap.may_begin(progress, settings):
         return []
-    return [_PHASES[last.phase](last, progress, settings)]
+    number = progress.iterations[-1].number + 1
+    action = _after(ended.iterations[-1], number, ended, settings)
+    if action.kind is ActionKind.BEGIN_ITERATION:
+        return [action]
+    # what the last generation is asked beside the next iteration has none at the end
+    return [action] if is_between and not _is_busy(progress) else []
+
+
+def _is_busy(progress: Progress) -> bool:
+    return any(overlap.has_open_tasks(one) for one in progress.iterations)
 
 
 def missing_structures(progress: Progress, settings: CampaignSettings) -> tuple[int, int]:
@@ -125,10 +149,10 @@ def _bootstrap(progress: Progress, settings: CampaignSettings) -> str:
 
 
 def _after(
-    last: IterationProgress, progress: Progress, settings: CampaignSettings
+    last: IterationProgress, number: int, progress: Progress, settings: CampaignSettings
 ) -> Action:
+    """What follows the last iteration that has ended: one of this number, or the end."""
     verdict = judge(progress, settings)
-    number = last.number + 1
     if verdict is not None and verdict.state != "failed" and is_due(progress, settings):
         why = f"{verdict.state}: {verdict.sentence}{_refusal(last, progress)}; "
         why += _to_promote(settings)
@@ -141,14 +165,14 @@ def _after(
             reason += _refusal(last, progress)
         return Action(ActionKind.STOP, last.number, reason, verdict.state)
     last = ordinary(progress).iterations[-1]
-    reason = _about(last, progress) + ": look for frames that it does not know"
+    reason = _about(last, number, progress) + ": look for frames that it does not know"
     reason += _arms(number, 0, progress, settings)
     return Action(ActionKind.BEGIN_ITERATION, number, reason)
 
 
-def _about(last: IterationProgress, progress: Progress) -> str:
+def _about(last: IterationProgress, number: int, progress: Progress) -> str:
     """What the next iteration works with, and what the gate said about the last generation."""
-    best = serving(progress, last.number + 1)
+    best = serving(progress, number)
     comparison = from_statistics(last.stats)
     if comparison is None:
         return f"generation {best} is ready"
@@ -190,7 +214,7 @@ def _after_build(
 
 def _after_sample(
     last: IterationProgress, progress: Progress, settings: CampaignSettings
-) -> Action:
+) -> Action | None:
     if _count(last, "sample", "done") == 0:
         return _failed(last, "sample", "every sample task failed")
     budget = label_budget(progress, settings)
@@ -200,14 +224,29 @@ def _after_sample(
         )
         reason += _arms(last.number, last.n_rounds, progress, settings)
         return Action(ActionKind.SAMPLE_MORE, last.number, reason)
-    n = last.n_flagged
+    if overlap.has_enough_waiting(progress, settings):
+        return None
+    newest = serving(progress, last.number)
+    if last.n_flagged and last.generation is not None and newest > last.generation:
+        reason = (
+            f"generation {newest} is ready: ask it about the {last.n_flagged} frames that "
+            f"generation {last.generation} flagged"
+        )
+        return Action(ActionKind.SCORE, last.number, reason)
+    return _after_score(last, progress, settings)
+
+
+def _after_score(
+    last: IterationProgress, progress: Progress, settings: CampaignSettings
+) -> Action:
+    budget, n = label_budget(progress, settings), last.n_flagged
     reason = f"choose up to {min(budget, n)} of {n} flagged frames"
     return Action(ActionKind.SELECT, last.number, reason)
 
 
 def _after_label(
     last: IterationProgress, progress: Progress, settings: CampaignSettings
-) -> Action:
+) -> Action | None:
     if last.number > 0 and last.n_selected == 0:
         return Action(ActionKind.END_ITERATION, last.number, "no frame was selected")
     is_seeded = last.number == 0 and progress.n_train > 0
@@ -215,6 +254,11 @@ def _after_label(
         return _failed(last, "label", f"none of {last.n_failed} labels succeeded")
     if not progress.n_train:
         return _failed(last, "label", "no label is left that can be trusted")
+    if overlap.must_wait(last, progress):
+        return None
+    if (later := overlap.later_labels(last, progress)) is not None:
+        reason = f"{last.n_labelled} new labels, to train on with those of i{later}"
+        return Action(ActionKind.JOIN, last.number, reason)
     reason = f"{last.n_labelled} new labels; {progress.n_train} structures to train on"
     scratch = why_from_scratch(progress, settings, last.number)
     if scratch and last.number > 0:
@@ -254,6 +298,13 @@ def _after_doubts(
 ) -> Action:
     reason = "labels that were doubted are computed again: compare"
     return Action(ActionKind.AUDIT, last.number, reason)
+
+
+def _after_join(
+    last: IterationProgress, _progress: Progress, _settings: CampaignSettings
+) -> Action:
+    reason = "a later iteration trains on its labels"
+    return Action(ActionKind.END_ITERATION, last.number, reason)
 
 
 def _after_audits(
@@ -309,10 +360,14 @@ def _after_compare(
     return Action(ActionKind.END_PROMOTION, last.number, reason)
 
 
-_PHASES = {
+_PHASES: Mapping[
+    str, Callable[[IterationProgress, Progress, CampaignSettings], Action | None]
+] = {
     "build": _after_build,
     "sample": _after_sample,
+    overlap.SCORE: _after_score,
     "label": _after_label,
+    overlap.JOINED: _after_join,
     "train": _after_train,
     "validate": _after_validate,
     AUDIT: _after_doubts,
@@ -341,14 +396,6 @@ def places(n_requested: int, settings: CampaignSettings) -> int:
 def _failed(last: IterationProgress, kind: str, what: str) -> Action:
     reason = f"{what} in iteration {last.number}; see: alflow ls tasks --kind {kind} --state failed"
     return Action(ActionKind.STOP, last.number, reason, "failed")
-
-
-def _open(iteration: IterationProgress) -> bool:
-    return any(
-        states.get(state, 0)
-        for states in iteration.tasks.values()
-        for state in ("queued", "leased")
-    )
 
 
 def _count(iteration: IterationProgress, kind: str, state: str) -> int:

@@ -35,12 +35,10 @@ def preview_stored(database: str | Path) -> list[str]:
 
 def _lines(view: Progress, settings: CampaignSettings) -> list[str]:
     lines = []
-    if view.iterations:
-        for kind, states in view.iterations[-1].tasks.items():
+    for one in view.iterations:
+        for kind, states in one.tasks.items():
             waiting = states.get("queued", 0) + states.get("leased", 0)
             if waiting:
-                lines.append(
-                    f"i{view.iterations[-1].number}  finish {waiting} {kind} tasks"
-                )
+                lines.append(f"i{one.number}  finish {waiting} {kind} tasks")
     lines += [f"i{a.iteration}  {a.kind}: {a.reason}" for a in plan(view, settings)]
     return lines or [f"nothing: the campaign is {view.state}"]

@@ -204,6 +204,7 @@ def validate_task(
         {"generation": generation},
         iteration=iteration,
         inputs={"weights": weights, "dataset": dataset},
+        priority=1,
     )
 
 
@@ -218,6 +219,25 @@ def pool_task(
         {"generation": generation, "fingerprints": True},
         iteration=iteration,
         inputs={"weights": weights, "dataset": dataset},
+    )
+
+
+def score_task(
+    settings: CampaignSettings,
+    generation: int,
+    iteration: int,
+    weights: str,
+    structures: str,
+) -> NewTask:
+    """The task that asks a generation how far it knows frames that an older one flagged."""
+    return _task(
+        settings,
+        "score",
+        f"score/i{iteration}/g{generation}",
+        {"generation": generation},
+        iteration=iteration,
+        inputs={"weights": weights, "structures": structures},
+        priority=1,
     )
 
 

@@ -219,16 +219,20 @@ def differences(then: Selection, now: Selection) -> tuple[Difference, ...]:
 
 
 def past_of(
-    past: Sequence[PastIteration], iteration: int, window: int
+    past: Sequence[PastIteration], then: Selected, window: int
 ) -> list[PastIteration]:
     """What a rule was told about earlier iterations: the labels of the last ones.
 
     Args:
         past: All iterations with all their labels, in order.
-        iteration: Number of the iteration that is about to sample.
+        then: The iteration that is about to sample.
         window: Number of the last iterations whose labels a rule is told about.
     """
-    earlier = [one for one in past if one.number < iteration]
+    earlier = [
+        one
+        for one in past
+        if one.number < then.iteration and (then.known is None or one.number in then.known)
+    ]
     n_older = max(0, len(earlier) - window)
     older = [replace(one, checked=Checked.none()) for one in earlier[:n_older]]
     return [*older, *earlier[n_older:]]
@@ -368,6 +372,5 @@ def replay_all(
         window: Number of the last iterations whose labels a rule is told about.
     """
     return [
-        replayed(one, *settings[one.iteration], past_of(past, one.iteration, window))
-        for one in then
+        replayed(one, *settings[one.iteration], past_of(past, one, window)) for one in then
     ]

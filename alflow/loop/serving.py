@@ -62,8 +62,11 @@ def why_from_scratch(progress: Progress, settings: CampaignSettings, iteration: 
 
 
 def _before(progress: Progress, iteration: int) -> list[GenerationProgress]:
+    unjudged = {one.number for one in progress.iterations if not one.ended}
     return [
-        g for g in progress.generations if g.number < iteration and g.relation != TRANSFER
+        g
+        for g in progress.generations
+        if g.number < iteration and g.number not in unjudged and g.relation != TRANSFER
     ]
 
 

@@ -16,8 +16,9 @@ from alflow.config.times import ByIteration, Distribution, Empirical, Lognormal,
 from alflow.core.errors import SettingsError
 from alflow.core.tasks import TaskState
 from alflow.loop.batching import in_groups
+from alflow.loop.overlap import JOINED, SCORE
 from alflow.loop.plan import Action, ActionKind, label_budget, missing_structures
-from alflow.loop.serving import why_from_scratch
+from alflow.loop.serving import serving, why_from_scratch
 from alflow.loop.stopping import SIMULATED_PS
 from alflow.store import CampaignState
 from alflow.store.costs import Spent
@@ -77,6 +78,7 @@ class _Iteration:
     counts: Counter[str] = field(default_factory=Counter)
     ended: bool = False
     n_candidates: int | None = None
+    generation: int | None = None
     stats: dict[str, float] = field(default_factory=dict)
 
     def view(self) -> IterationProgress:
@@ -94,6 +96,7 @@ class _Iteration:
             n_labelled=self.counts["labelled"],
             n_failed=self.counts["failed"],
             stats=self.stats,
+            generation=self.generation,
         )
 
 
@@ -133,8 +136,10 @@ class PretendedCampaign:
             ActionKind.BEGIN_ITERATION: self._begin_iteration,
             ActionKind.ADD_STRUCTURES: self._add_structures,
             ActionKind.SAMPLE_MORE: self._sample,
+            ActionKind.SCORE: self._score,
             ActionKind.SELECT: self._select,
             ActionKind.TRAIN: self._train,
+            ActionKind.JOIN: self._join,
             ActionKind.VALIDATE: self._validate,
             ActionKind.END_ITERATION: self._end_iteration,
             ActionKind.STOP: self._stop,
@@ -184,7 +189,8 @@ class PretendedCampaign:
     def _begin_iteration(self, action: Action, view: Progress) -> list[PretendedTask]:
         number = action.iteration
         if number:
-            self._iterations.append(_Iteration(number, "sample"))
+            generation = serving(view, number)
+            self._iterations.append(_Iteration(number, "sample", generation=generation))
             return self._sample(action, view)
         missing = missing_structures(view, self._settings)
         tasks = [self._task("build", 0, self._times.build_s) for n in missing if n]
@@ -208,6 +214,16 @@ class PretendedCampaign:
         self._iterations[0].phase = "label"
         self._counts["requested"] += n_train
         return self._label(action.iteration, n_train, n_test)
+
+    def _score(self, action: Action, view: Progress) -> list[PretendedTask]:
+        one = self._iterations[action.iteration]
+        one.phase, one.generation = SCORE, serving(view, action.iteration)
+        task = self._task("score", action.iteration, self._times.validate_s)
+        return [replace(task, priority=1)]
+
+    def _join(self, action: Action, _view: Progress) -> list[PretendedTask]:
+        self._iterations[action.iteration].phase = JOINED
+        return [self._task("validate", action.iteration, self._times.validate_s)]
 
     def _select(self, action: Action, view: Progress) -> list[PretendedTask]:
         number = action.iteration

@@ -183,6 +183,8 @@ def _nothing_to_learn(progress: Progress, settings: CampaignSettings) -> StopVer
     last = progress.iterations[-1]
     if last.number == 0 or last.n_selected > 0:
         return None
+    if "score" in last.tasks:
+        return None  # a newer generation knew what an older one had flagged
     failed = _arms_without_trajectory(last, settings)
     if failed:
         return StopVerdict(

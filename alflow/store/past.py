@@ -13,6 +13,7 @@ from alflow.store.predictions import new_labels
 from alflow.store.rows import Quality
 from alflow.store.schema import (
     candidate,
+    event,
     iteration,
     iteration_stat,
     label,
@@ -33,17 +34,22 @@ COVERAGE = (
 """Statistics about how right the spread was: see `alflow.loop.calibration`."""
 
 
-def past_iterations(store: Store, window: int | None = None) -> list[PastIteration]:
+def past_iterations(
+    store: Store, window: int | None = None, before: int | None = None
+) -> list[PastIteration]:
     """Iterations that sampled and have ended, in order.
 
     Args:
         store: The store.
         window: Number of the last ones whose labels are read; None reads all. Labels put aside do
             not count.
+        before: Number of an iteration: those that had ended when it began, if it has.
     """
     with store.read() as connection:
         statistics = _statistics(connection)
         numbers = sorted(statistics)
+        if before is not None and (known := ended_before(connection, before)) is not None:
+            numbers = [number for number in numbers if number in known]
         wanted = numbers if window is None else numbers[-window:]
         checked = checked_frames(connection, wanted) if wanted else {}
         excess = _excess(connection, numbers)
@@ -58,6 +64,21 @@ def past_iterations(store: Store, window: int | None = None) -> list[PastIterati
         )
         for number in numbers
     ]
+
+
+def ended_before(connection: Connection, number: int) -> set[int] | None:
+    """Numbers of the iterations that had ended when this one began; None if it has not begun."""
+    began = connection.scalar(
+        select(event.c.id).where(
+            event.c.kind == "iteration-started", event.c.subject == f"i{number}"
+        )
+    )
+    if began is None:
+        return None
+    query = select(event.c.subject).where(
+        event.c.kind == "iteration-ended", event.c.id < began
+    )
+    return {int(subject.removeprefix("i")) for subject in connection.scalars(query)}
 
 
 def gate_of(connection: Connection, number: int) -> Gate | None:

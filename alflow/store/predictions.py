@@ -257,7 +257,7 @@ def _test_labels(*columns: Any) -> Select[Any]:
 
 
 def new_labels() -> FromClause:
-    """Labels that an iteration asked for, its candidates, and what the ensemble said that sampled."""
+    """Labels that iterations asked for, as candidates, and what the ensemble said that asked."""
     chosen = (
         (candidate.c.iteration_id == iteration.c.id)
         & (candidate.c.structure_id == label.c.structure_id)

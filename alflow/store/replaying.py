@@ -21,7 +21,7 @@ from alflow.core.tasks import TaskState
 from alflow.store import campaigns
 from alflow.store.codec import AnyRow, array, from_json_text, nan_if_none
 from alflow.store.costs import Spent, spent
-from alflow.store.past import N_PLACES
+from alflow.store.past import N_PLACES, ended_before
 from alflow.store.rows import Split
 from alflow.store.schema import (
     candidate,
@@ -102,6 +102,7 @@ class Selected:
         n_requested: Labels that had been asked for before, as a budget counts them.
         n_places: Labels that it could ask for, if the iteration has ended.
         first_round: The first round of which a task was done; selection goes by its gate.
+        known: Numbers of the iterations that had ended when it began; None: all before it.
     """
 
     iteration: int
@@ -114,6 +115,7 @@ class Selected:
     n_requested: int
     n_places: int | None = None
     first_round: int = 0
+    known: frozenset[int] | None = None
 
     @property
     def gate(self) -> Gate:
@@ -174,6 +176,7 @@ def selections(connection: Connection) -> list[Selected]:
                 history.n_requested(row.number),
                 n_places.get(row.id),
                 rounds.first,
+                frozenset(ended_before(connection, row.number) or ()),
             )
         )
     return found

@@ -50,7 +50,11 @@ from alflow.store.transaction import Transaction
 
 
 def begin_iteration(
-    tx: Transaction, number: int, phase: str, tasks: Sequence[NewTask]
+    tx: Transaction,
+    number: int,
+    phase: str,
+    tasks: Sequence[NewTask],
+    generation: int | None,
 ) -> bool:
     """Insert an iteration with its first tasks; False if it has begun already."""
     if _row(tx, number) is not None:
@@ -60,6 +64,9 @@ def begin_iteration(
         "campaign_id": tx.campaign_id,
         "number": number,
         "phase": phase,
+        "ensemble_id": None
+        if generation is None
+        else ensemble_of(tx.connection, generation),
         "started": tx.now,
     }
     tx.connection.execute(iteration.insert(), values)

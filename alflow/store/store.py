@@ -315,11 +315,19 @@ class Store(Session):
             return datasets.load_batch(connection, label_ids)
 
     def begin_iteration(
-        self, number: int, phase: str, tasks: Sequence[NewTask] = ()
+        self,
+        number: int,
+        phase: str,
+        tasks: Sequence[NewTask] = (),
+        *,
+        generation: int | None = None,
     ) -> bool:
-        """Begin an iteration with its first tasks; False if it has begun already."""
+        """Begin an iteration with its first tasks; False if it has begun already.
+
+        `generation` is the number of the one that looks for frames in it, if any does.
+        """
         with self._write("begin-iteration") as tx:
-            return selection.begin_iteration(tx, number, phase, tasks)
+            return selection.begin_iteration(tx, number, phase, tasks, generation)
 
     def end_iteration(
         self,

@@ -59,6 +59,8 @@ class IterationProgress:
         n_labelled: Requested labels that are there.
         n_failed: Requested labels that failed.
         stats: Its statistics by name, once it has ended.
+        generation: Number of the generation that looked for its frames, or that judged them again
+            since; None if it did not sample.
     """
 
     number: int
@@ -73,6 +75,7 @@ class IterationProgress:
     n_labelled: int = 0
     n_failed: int = 0
     stats: Mapping[str, float] = field(default_factory=dict)
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Progress:
         n_train: Structures to train on, with a trusted label of the primary level.
         n_test: Structures of the test set, with such a label.
         n_requested: Labels of that level asked for outside of the test set: what a budget counts.
-        spent: What it cost; nothing while an iteration is open.
+        spent: What it cost; nothing while no iteration could begin.
     """
 
     state: str
@@ -164,6 +167,7 @@ class Status:
         stop_requested: None, drain or now.
         iteration: Number of the last iteration, None before the first.
         phase: What that iteration is waiting for.
+        under_way: Phases of all iterations that are under way, by number.
         generation: Number of the last generation that is ready, None before the first.
         refused: Later ones, which were worse on the test set.
         put_aside: Number of labels of the primary level that are not trusted.
@@ -190,6 +194,7 @@ class Status:
     arms: Sequence[ArmYield] = ()
     refused: Sequence[int] = ()
     put_aside: int = 0
+    under_way: Mapping[int, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-like dict."""
@@ -208,7 +213,9 @@ def progress(store: Store) -> Progress:
         learnt = [count for count in labels if count[-1]]
         asked = [count for count in learnt if count[0] is not None]
         iterations = _iterations(connection, labels)
-        is_between = bool(iterations) and iterations[-1].ended
+        is_judged = any(one.ended for one in iterations) and (
+            iterations[-1].ended or _overlap(row.config)
+        )
         return Progress(
             state=str(row.state),
             stop_requested=campaigns.stop_requested(connection),
@@ -220,7 +227,7 @@ def progress(store: Store) -> Progress:
             n_test=_total(learnt, split=Split.TEST, state=ItemState.OK)
             - put_aside[Split.TEST],
             n_requested=_total(asked) - _total(asked, split=Split.TEST),
-            spent=spent(connection) if is_between else Spent(),
+            spent=spent(connection) if is_judged else Spent(),
         )
 
 
@@ -254,6 +261,7 @@ def status(store: Store) -> Status:
             arms=[one for one in yields if one.iteration == yields[-1].iteration],
             refused=[number for number in refused if ready and number > ready[-1]],
             put_aside=_put_aside(connection, _primary(row.config)).total(),
+            under_way={one.number: one.phase for one in view.iterations if not one.ended},
         )
 
 
@@ -295,6 +303,11 @@ def _primary(config: Mapping[str, Any]) -> str | None:
     return name
 
 
+def _overlap(config: Mapping[str, Any]) -> bool:
+    """Whether an iteration may begin while others are open."""
+    return bool(dict(config.get("loop") or {}).get("mode") == "asynchronous")
+
+
 def _put_aside(connection: Connection, primary: str | None) -> Counter[str]:
     """Number of current labels of the primary level that are not trusted, by split."""
     place = campaign_structure
@@ -328,7 +341,12 @@ def _iterations(
 ) -> tuple[IterationProgress, ...]:
     tasks = _task_counts(connection)
     stats = _stats(connection)
-    rows = connection.execute(select(iteration).order_by(iteration.c.number)).all()
+    query = (
+        select(iteration, ensemble.c.generation)
+        .outerjoin(ensemble, ensemble.c.id == iteration.c.ensemble_id)
+        .order_by(iteration.c.number)
+    )
+    rows = connection.execute(query).all()
     states: Counter[tuple[int | None, str]] = Counter()
     for number, _, state, n, _ in labels:
         states[number, state] += n
@@ -349,6 +367,7 @@ def _iterations(
             n_labelled=states[row.number, ItemState.OK],
             n_failed=states[row.number, ItemState.FAILED],
             stats=stats.get(row.id, {}),
+            generation=row.generation,
         )
         for row in rows
     )

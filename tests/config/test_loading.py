@@ -252,18 +252,10 @@ def test_the_good_file_has_defaults_and_plugins(tmp_path, good):
         ("[H, O]", "[H, O, H]", (4, 13), "system.elements", "H is here twice", ""),
         (
             "acquire:",
-            "loop: {mode: asynchronous}\nacquire:",
-            (16, 14),
-            "loop.mode",
-            "not available yet",
-            "",
-        ),
-        (
-            "acquire:",
             "loop: {mode: fast}\nacquire:",
             (16, 14),
             "loop.mode",
-            "must be 'generational', not 'fast'",
+            "must be 'generational' or 'asynchronous', not 'fast'",
             "",
         ),
         (
@@ -302,7 +294,7 @@ label: {primary: dftt, levels: {dft: {kind: program, basis: 3}}}
 train: {epoch: 20, schedule: sine}
 sample: {kind: nmed, timestep_fs: 10, temperature_K: {start: [600, 50]}}
 acquire: {per_iteration: none}
-loop: {mode: asynchronous}
+loop: {mode: parallel}
 stop: {converged: {force_rmse_eV_per_A: 0.1}}
 """
     found = problems_of(text=page)

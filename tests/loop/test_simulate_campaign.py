@@ -5,16 +5,11 @@ the end of the last one: time in which nothing runs at all is the manager's, whi
 leaves out.
 """
 
-import os
-import sys
-
 import pytest
 
-from alflow import registry
 from alflow.config.resolution import settings_from_resolved
 from alflow.config.times import Times
 from alflow.execution.process import ProcessExecutor
-from alflow.execution.worker import close_forkserver
 from alflow.loop.campaign import run_campaign
 from alflow.loop.described import described
 from alflow.loop.manager import Ending, Manager
@@ -24,59 +19,6 @@ from alflow.store import history
 
 WORKERS, REPEATS = 2, 10
 TOLERANCE = 0.10
-LABELER = '''
-"""The analytic potential, with a pause that grows with the structure and differs by chance."""
-
-import time
-from typing import Literal
-
-from alflow.labelers.analytic import AnalyticSettings
-from alflow.registry import Settings
-
-
-class SleepySettings(Settings):
-    kind: Literal["sleepy"] = "sleepy"
-
-    def level_identity(self):
-        return AnalyticSettings().level_identity()
-
-    def create(self):
-        return Sleepy()
-
-
-class Sleepy:
-    def __init__(self):
-        self._labeler = AnalyticSettings().create()
-
-    def label(self, structure):
-        chance = int(structure.hash[:4], 16) / 0xFFFF
-        time.sleep(0.06 * structure.n_atoms * (0.5 + chance))
-        return self._labeler.label(structure)
-
-    def version(self):
-        return self._labeler.version()
-'''
-
-
-@pytest.fixture
-def sleepy(tmp_path, monkeypatch):
-    """Make a labeler that sleeps known here and in every process started from here."""
-    folder = tmp_path / "plugin"
-    metadata = folder / "alflow_sleepy-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (folder / "alflow_sleepy.py").write_text(LABELER)
-    text = "Metadata-Version: 2.1\nName: alflow-sleepy\nVersion: 1.0\n"
-    (metadata / "METADATA").write_text(text)
-    points = "[alflow.labelers]\nsleepy = alflow_sleepy:SleepySettings\n"
-    (metadata / "entry_points.txt").write_text(points)
-    path = [str(folder), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    registry.available.cache_clear()
-    close_forkserver()
-    yield
-    close_forkserver()
-    registry.available.cache_clear()
 
 
 def _settings():
