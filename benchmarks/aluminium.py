@@ -46,6 +46,7 @@ from alflow.labelers.eam import EamLabeler, EamSettings
 from alflow.models.loading import load_potential
 from alflow.models.potential import Potential
 from alflow.store import Split, open_store
+from alflow.store.past import coverages
 from alflow.store.views import progress
 from alflow.training.evaluate import predict
 
@@ -119,7 +120,10 @@ def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[s
         ready = [one.number for one in progress(store).generations if one.state == "ready"]
         data = list(store.dataset(Split.TRAIN, level))
         weights = store.weights(ready[-1])
-    return {"data": data, "weights": weights, "wall_s": wall_s}
+        with store.read() as connection:
+            told = coverages(connection)
+        spread = [{"iteration": number, **told[number]} for number in sorted(told)[-3:]]
+    return {"data": data, "weights": weights, "wall_s": wall_s, "spread": spread}
 
 
 def draw_boxes(problem: Problem, seed: int, count: int) -> Labelled:
@@ -197,7 +201,7 @@ def run_arm(
     if arm == "active":
         done = run_campaign(problem, options.potential, seed, options.labels)
         data, weights = done["data"], done["weights"]
-        found["campaign_wall_s"] = done["wall_s"]
+        found["campaign_wall_s"], found["spread"] = done["wall_s"], done["spread"]
     else:
         draw = draw_boxes if arm == "boxes" else draw_md
         data = draw(problem, seed, options.labels)
@@ -231,6 +235,9 @@ def show(found: Mapping[str, Any]) -> None:
             f"worst {one['energy_rmse_worst_meV_per_atom']:5.2f} meV/atom",
             flush=True,
         )
+    for one in found.get("spread", ()):
+        numbers = "  ".join(f"{k} {v:.2f}" for k, v in one.items() if k != "iteration")
+        print(f"    i{one['iteration']}: {numbers}")
     for name, one in found.get("properties", {}).items():
         spread = "" if one["spread"] is None else f" ± {one['spread']:.3g}"
         print(

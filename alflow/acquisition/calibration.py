@@ -21,8 +21,10 @@ class Calibration:
         force: Bound of the ratio for the mean force of a frame; with the stated probability a frame
             is below it.
         energy: The same for the energy.
-        force_scale: Mean error of the forces by their mean spread: 1 where the spread is the error.
-        energy_scale: Root mean square error of the energy by its root mean square spread.
+        force_scale: Error of the forces of a frame by their spread, in the median over frames: 1
+            where the spread is the error. A few frames with atoms too close are off by ten
+            spreads, and would rule a mean.
+        energy_scale: Error of the energy by its spread, root mean square over frames.
         n_labels: Labels that say so; 0 where bounds are assumed.
     """
 
@@ -84,8 +86,8 @@ def calibrate(
     return Calibration(
         prior_ratio if force_bound is None else force_bound,
         prior_ratio if energy_bound is None else energy_bound,
-        _scale(*force, power=1),
-        _scale(*energy, power=2),
+        _median(_ratios(*force)),
+        _root_mean_square(_ratios(*energy)),
         max(n_force, n_energy),
     )
 
@@ -120,24 +122,25 @@ def _bound(
     spreads: Float[np.ndarray, " frames"],
     coverage: float,
 ) -> tuple[float | None, int]:
-    ratios = errors / np.where(spreads > 0, spreads, np.nan)
-    ratios = ratios[np.isfinite(ratios)]
+    ratios = _ratios(errors, spreads)
     if len(ratios) < FEWEST:
         return None, 0
     return conformal_quantile(ratios, coverage), len(ratios)
 
 
-def _scale(
-    errors: Float[np.ndarray, " frames"],
-    spreads: Float[np.ndarray, " frames"],
-    *,
-    power: int,
-) -> float:
-    known = np.isfinite(errors) & np.isfinite(spreads)
-    below = float((spreads[known] ** power).mean()) if known.any() else 0.0
-    if not below > 0:
-        return math.nan
-    return float(((errors[known] ** power).mean() / below) ** (1 / power))
+def _ratios(
+    errors: Float[np.ndarray, " frames"], spreads: Float[np.ndarray, " frames"]
+) -> Float[np.ndarray, " known"]:
+    ratios = errors / np.where(spreads > 0, spreads, np.nan)
+    return ratios[np.isfinite(ratios)]
+
+
+def _median(ratios: Float[np.ndarray, " known"]) -> float:
+    return float(np.median(ratios)) if len(ratios) else math.nan
+
+
+def _root_mean_square(ratios: Float[np.ndarray, " known"]) -> float:
+    return float(np.sqrt(np.mean(ratios**2))) if len(ratios) else math.nan
 
 
 def _is_below(

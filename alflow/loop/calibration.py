@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.special import bdtr
 
 from alflow.acquisition.calibrated import CalibratedSettings
 from alflow.acquisition.calibrated_rule import CalibratedRule
@@ -12,6 +13,8 @@ from alflow.config.campaign import AuditBoundSettings, CampaignSettings
 from alflow.core.past import Checked, PastIteration
 from alflow.loop.stopping import GATE_FACTOR, N_AUDITED, N_BEYOND
 
+UNLIKELY = 1e-3
+"""A coverage is an alarm if chance makes one as low less often than this."""
 USUAL = CalibratedSettings(per_iteration=1)
 """What is asked of the spread where the rule of acquisition does not ask itself."""
 
@@ -58,6 +61,30 @@ def calibration_statistics(
     if isinstance(settings.acquire, CalibratedSettings):
         found[GATE_FACTOR] = CalibratedRule(settings.acquire).factor(before)
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def drift(statistics: Mapping[str, float], n_labels: int) -> str:
+    """What to say if errors were far more often beyond their bound than they should; else empty.
+
+    The bounds came from earlier labels: what the spread means has changed since.
+
+    Args:
+        statistics: Statistics of an iteration, by name.
+        n_labels: Number of its labels that were looked at.
+    """
+    nominal = statistics.get("coverage_nominal")
+    found = []
+    for name in ("force", "energy"):
+        share = statistics.get(f"coverage_{name}")
+        if nominal is None or share is None:
+            continue
+        n_below = round(share * n_labels)
+        if bdtr(n_below, n_labels, nominal) < UNLIKELY:
+            found.append(
+                f"{n_labels - n_below} of {n_labels} errors of the {name} were beyond the bound "
+                f"that earlier labels gave ({100 * (1 - nominal):.0f} % should be)"
+            )
+    return "; ".join(found)
 
 
 def audited(checked: Checked, wanted: AuditBoundSettings | None) -> dict[str, float]:

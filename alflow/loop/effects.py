@@ -20,7 +20,7 @@ from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
 from alflow.loop.auditing import Auditing
 from alflow.loop.batching import Known
-from alflow.loop.calibration import calibration_statistics
+from alflow.loop.calibration import calibration_statistics, drift
 from alflow.loop.gate import Comparison, compare
 from alflow.loop.ingest import Notice
 from alflow.loop.overlap import JOINED, SCORE
@@ -35,6 +35,7 @@ from alflow.store import (
     GateVerdict,
     NewStructure,
     NewTask,
+    Severity,
     Snapshot,
     Split,
     Store,
@@ -78,6 +79,7 @@ class Effects:
         self._store = store
         self._settings = settings
         self._files = files
+        self._notify = notify
         self._labelers = labelers
         self._auditing = Auditing(store, settings, files, notify, self._known)
         promoting = Promoting(store, settings, files, self._known)
@@ -311,6 +313,8 @@ class Effects:
             past = past_iterations(self._store, PAST_READ)
             now = self._taught(action.iteration, statistics)
             statistics |= calibration_statistics(past, now, self._settings)
+            if alarm := drift(statistics, len(now.checked)):
+                self._warn(action.iteration, alarm)
         self._ask_for_properties(action.iteration, view)
         found = self._compare(action.iteration, view)
         if found is None:
@@ -324,6 +328,11 @@ class Effects:
             statistics | comparison.to_statistics(),
             GateVerdict(action.iteration, is_refused, message),
         )
+
+    def _warn(self, iteration: int, alarm: str) -> None:
+        subject = f"i{iteration}"
+        self._store.event("spread-drifts", Severity.WARNING, subject, {"message": alarm})
+        self._notify(Notice("spread-drifts", subject, alarm))
 
     def _taught(self, iteration: int, statistics: Mapping[str, float]) -> PastIteration:
         """What an iteration that is about to end taught about the spread."""

@@ -52,7 +52,7 @@ def test_scales_are_the_error_in_units_of_the_spread() -> None:
     found = calibrate([iteration(1, 4000, 1)], coverage=0.9, window=1, prior_ratio=2.0)
     assert found.n_labels == 4000
     assert found.energy_scale == pytest.approx(1.0, rel=0.1)
-    assert found.force_scale == pytest.approx(2 / 3 * np.sqrt(2 / np.pi), rel=0.1)
+    assert found.force_scale == pytest.approx(2 / 3 * 0.6745, rel=0.1)
     assert found.energy == pytest.approx(1.645, rel=0.1)
     assert found.force == pytest.approx(1.645 * 2 / 3, rel=0.1)
 

@@ -403,13 +403,13 @@ def test_each_round_of_sampling_has_its_own_gate():
 
 def test_labels_of_the_last_iterations_alone_teach():
     past = [PastIteration(k, 1, 1, 1, checked=_checked(0.1)) for k in range(1, 6)]
-    found = past_of(past, _selected([], [], iteration=5), 2)
+    found = past_of(past, _selected([], (), iteration=5), 2)
     assert [len(one.checked) for one in found] == [0, 0, 1, 1]
 
 
 def test_iterations_that_were_still_open_taught_nothing():
     past = [PastIteration(k, 1, 1, 1, checked=_checked(0.1)) for k in range(1, 6)]
-    then = _selected([], [], iteration=5, known=frozenset({0, 1, 2}))
+    then = _selected([], (), iteration=5, known=frozenset({0, 1, 2}))
     assert [one.number for one in past_of(past, then, 2)] == [1, 2]
 
 
