@@ -44,26 +44,3 @@ class Bonded:
 
     def fingerprint(self, batch, pairs):
         return batch.atoms_per_system.to(torch.float64)[:, None]
-
-
-class Scaled:
-    """Copies of a potential of one member, each with its energy times a factor."""
-
-    def __init__(self, potential, factors):
-        self._potential = potential
-        self._factors = torch.tensor(factors, dtype=torch.float64)
-        self.n_members = len(factors)
-        self.cutoff_A, self.elements = potential.cutoff_A, potential.elements
-        self.dtype, self.device = potential.dtype, potential.device
-
-    def evaluate(self, batch, pairs, *, forces="mean"):
-        found = self._potential.evaluate(batch, pairs, forces=forces)
-        factors = self._factors
-        return Evaluation(
-            factors[:, None] * found.energies,
-            None if found.forces is None else factors.mean() * found.forces,
-            factors[:, None, None] * found.forces if forces == "members" else None,
-        )
-
-    def fingerprint(self, batch, pairs):
-        return self._potential.fingerprint(batch, pairs)
