@@ -1,7 +1,7 @@
 """Aluminium from random boxes: what the loop finds by itself, beside draws at random.
 
     python benchmarks/aluminium.py --potential FILE [--seeds 3] [--arms active,boxes,md]
-        [--labels 250] [--frames final|tuning] [--longer 2] [--json FILE]
+        [--labels 400] [--at 200,300] [--frames final|tuning] [--longer 2] [--json FILE]
 
 FILE is a setfl file with aluminium (Debian: package `lammps-data`, Al_mm.eam.fs); it stands for the
 QM. Arms, all with the same number of labels and the same training from random weights:
@@ -14,7 +14,8 @@ QM. Arms, all with the same number of labels and the same training from random w
 Scores are root mean square errors on frames that no arm has seen (`aluminium_frames`): twelve
 states, the root of the mean square over them and the worst of them. Recipes and settings were
 chosen on the frames `tuning`; `final` are others. `--longer 2` trains once more with twice the
-epochs, to see whether the recipe has converged. Properties are those of the potential that the
+epochs, to see whether the recipe has converged; `--at` trains on the first so many labels of each
+arm, too. Properties are those of the potential that the
 campaign ends with, beside the reference's.
 """
 
@@ -209,6 +210,15 @@ def run_arm(
     potential = train(problem, data, child_seed(seed, "train"))
     found["wall_s"] = time.monotonic() - begun
     found |= scores(potential, problem.frames)
+    data.sort(key=lambda one: one.label_id)  # as they were asked for
+    found["curve"] = [
+        {
+            "labels": n,
+            **scores(train(problem, data[:n], child_seed(seed, "train")), problem.frames),
+        }
+        for n in options.at
+        if n < len(data)
+    ]
     if options.longer:
         longer = train(problem, data, child_seed(seed, "train"), options.longer)
         found["longer"] = scores(longer, problem.frames)
@@ -238,6 +248,11 @@ def show(found: Mapping[str, Any]) -> None:
     for one in found.get("spread", ()):
         numbers = "  ".join(f"{k} {v:.2f}" for k, v in one.items() if k != "iteration")
         print(f"    i{one['iteration']}: {numbers}")
+    for one in found.get("curve", ()):
+        print(
+            f"    {one['labels']} labels: force {one['force_rmse_mean_meV_per_A']:.1f} "
+            f"worst {one['force_rmse_worst_meV_per_A']:.1f} meV/Å"
+        )
     for name, one in found.get("properties", {}).items():
         spread = "" if one["spread"] is None else f" ± {one['spread']:.3g}"
         print(
@@ -271,7 +286,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=arguments.count, default=3)
     parser.add_argument("--first-seed", type=arguments.count, default=1)
     parser.add_argument("--arms", type=_arms, default=ARMS)
-    parser.add_argument("--labels", type=arguments.count, default=250)
+    parser.add_argument("--labels", type=arguments.count, default=400)
+    parser.add_argument("--at", type=_counts, default=(), help="fewer labels, a list")
     parser.add_argument("--frames", choices=sorted(FRAME_SEEDS), default="final")
     parser.add_argument("--longer", type=float, default=0.0)
     parser.add_argument("--json", type=arguments.result_file)
@@ -322,6 +338,10 @@ def _arms(text: str) -> tuple[str, ...]:
     if strange := set(named) - set(ARMS):
         raise argparse.ArgumentTypeError(f"there is no arm {', '.join(sorted(strange))}")
     return named
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(arguments.count(one) for one in text.split(","))
 
 
 def _root_mean_square(values: Any) -> float:

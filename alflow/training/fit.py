@@ -111,37 +111,16 @@ class StackedTrainer:
         Raises:
             SettingsError: If the data cannot be trained on, or `initial` does not fit.
         """
-        data = Dataset.of(data)
-        check_data(data, self._settings)
-        given, cap = data, self._settings.max_force_eV_per_A
-        data = within_cap(data, cap)
+        given = Dataset.of(data)
+        check_data(given, self._settings)
+        data = within_cap(given, self._settings.max_force_eV_per_A)
         least = self._settings.least_members(self._model.members)
         ensemble, present, is_warm = self._starting_point(data, seed, initial)
-        dtype = next(ensemble.networks.parameters()).dtype
         if not is_warm:
             ensemble.repulsion = fitted(given, ensemble.repulsion)
-        training_set = TrainingSet(
-            without_repulsion(data, ensemble.repulsion),
-            ensemble.descriptor,
-            dtype,
-            self._settings.jacobian_budget_MB,
-            self._settings.force_gradient,
-            with_stress=self._settings.stress_weight > 0,
-        )
+        training_set = self._prepared(data, ensemble, is_warm=is_warm)
         if context is not None:
-            gap = level_gap(data, training_set, ensemble.descriptor.elements)
-            unused = unused_stresses(data, self._settings.stress_weight)
-            capped = beyond_cap(len(given) - len(data), cap)
-            for text in filter(None, (gap, unused, capped)):
-                context.note(text)
-        ensemble.self_energies = self_energies_for(
-            ensemble, training_set, is_trained=is_warm
-        )
-        training_set.subtract(
-            [ensemble.self_energies[z] for z in ensemble.descriptor.elements]
-        )
-        if not is_warm:
-            ensemble.networks.standardise(*standardisation(training_set, ensemble))
+            self._note(context, given, data, training_set, ensemble)
         held_out = holdout_masks(
             data, self._model.members, self._settings.folds, self._settings.split_seed
         )
@@ -177,6 +156,45 @@ class StackedTrainer:
             standing.history,
             HeldOutErrors(data.label_id, errors.energy, errors.force),
         )
+
+    def _prepared(
+        self, data: Dataset, ensemble: AniEnsemble, *, is_warm: bool
+    ) -> TrainingSet:
+        """What networks learn from: labels less repulsion and self energies.
+
+        A fresh ensemble gets its self energies and its scale of features here.
+        """
+        training_set = TrainingSet(
+            without_repulsion(data, ensemble.repulsion),
+            ensemble.descriptor,
+            next(ensemble.networks.parameters()).dtype,
+            self._settings.jacobian_budget_MB,
+            self._settings.force_gradient,
+            with_stress=self._settings.stress_weight > 0,
+        )
+        ensemble.self_energies = self_energies_for(
+            ensemble, training_set, is_trained=is_warm
+        )
+        elements = ensemble.descriptor.elements
+        training_set.subtract([ensemble.self_energies[z] for z in elements])
+        if not is_warm:
+            ensemble.networks.standardise(*standardisation(training_set, ensemble))
+        return training_set
+
+    def _note(
+        self,
+        context: TrainingContext,
+        given: Dataset,
+        data: Dataset,
+        training_set: TrainingSet,
+        ensemble: AniEnsemble,
+    ) -> None:
+        """Pass on what a user should know about the data, of which some are left out."""
+        gap = level_gap(data, training_set, ensemble.descriptor.elements)
+        unused = unused_stresses(data, self._settings.stress_weight)
+        capped = beyond_cap(len(given) - len(data), self._settings.max_force_eV_per_A)
+        for text in filter(None, (gap, unused, capped)):
+            context.note(text)
 
     def _starting_point(
         self, data: Dataset, seed: int, initial: bytes | None
