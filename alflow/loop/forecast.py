@@ -105,8 +105,9 @@ def _cost(level: str, measured: Sequence[Measured]) -> LevelCost:
 
 def _labels_left(level: str, basis: Basis) -> LabelsLeft:
     waiting, measured = basis.pending[level], basis.measured.get(level, ())
-    waiting_in = [one.number for one in basis.progress.iterations if one.n_pending]
-    last = waiting_in[-1] if waiting_in else 0
+    begun = basis.progress.iterations
+    asking = [one.number for one in begun if one.n_pending] or [one.number for one in begun]
+    last = asking[-1] if asking else 0
     model = fit([one.measured for one in measured]) if len(measured) >= ENOUGH else None
     if model is None:
         return LabelsLeft(last, level, len(waiting))

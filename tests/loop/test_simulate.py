@@ -248,3 +248,41 @@ def test_what_is_said_goes_before_what_was_measured():
     both = said.over(times(train_s=99))
     assert (both.label_s[0].value, both.train_s[0].value) == (7, 99)
     assert both.pools["p"].workers is None
+
+
+SLOW = st.floats(0.5, 200.0)
+
+
+@given(label=SLOW, sample=SLOW, train=SLOW, flagged=st.integers(1, 8), n=st.integers(2, 5))
+@settings(max_examples=30, deadline=None)
+def test_stages_that_overlap_always_come_to_the_same_end(label, sample, train, flagged, n):
+    """Whatever takes how long: the budget is spent, nothing waits for ever, it is no slower."""
+    pools = {
+        "qm": {"tasks": ["label"], "workers": 2},
+        "explore": {"tasks": ["sample"], "workers": 1},
+        "rest": {"tasks": ["*"], "workers": 1},
+    }
+    known = times(
+        pools=pools,
+        label_s={"kind": "lognormal", "median": label, "sigma": 0.5},
+        sample_s=sample,
+        train_s=train,
+        warm_train_s=train,
+        train_s_per_label=0,
+        flagged_frames=flagged,
+    )
+    site = described(known)
+    found = {
+        mode: simulate(
+            campaign({"labels": 70}, mode=mode, max_iterations=100, open_iterations=n),
+            known,
+            site,
+        )
+        for mode in ("generational", "asynchronous")
+    }
+    for one in found.values():
+        assert one.state == "finished"
+        assert "the budget of 70 labels is spent" in one.verdict
+        assert len(one.labels_s) == 70 + 8
+    # the last labels decide, and batches of labels are drawn anew
+    assert found["asynchronous"].wall_s < 1.25 * found["generational"].wall_s
