@@ -8,7 +8,7 @@ from scipy.special import bdtr
 
 from alflow.acquisition.calibrated import CalibratedSettings
 from alflow.acquisition.calibrated_rule import CalibratedRule
-from alflow.acquisition.calibration import calibrate, covered
+from alflow.acquisition.calibration import FEWEST, calibrate, covered
 from alflow.config.campaign import AuditBoundSettings, CampaignSettings
 from alflow.core.past import Checked, PastIteration
 from alflow.loop.stopping import GATE_FACTOR, N_AUDITED, N_BEYOND
@@ -63,19 +63,24 @@ def calibration_statistics(
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def drift(statistics: Mapping[str, float], n_labels: int) -> str:
+def drift(
+    before: Sequence[PastIteration], now: Checked, statistics: Mapping[str, float]
+) -> str:
     """What to say if errors were far more often beyond their bound than they should; else empty.
 
     The bounds came from earlier labels: what the spread means has changed since.
 
     Args:
-        statistics: Statistics of an iteration, by name.
-        n_labels: Number of its labels that were looked at.
+        before: Earlier iterations; with too few labels in them bounds are assumed, and no alarm.
+        now: Labels of the iteration.
+        statistics: Its statistics, by name.
     """
+    if sum(len(one.checked) for one in before) < FEWEST:
+        return ""
     nominal = statistics.get("coverage_nominal")
     found = []
-    for name in ("force", "energy"):
-        share = statistics.get(f"coverage_{name}")
+    for name, errors in (("force", now.force_error), ("energy", now.energy_error)):
+        share, n_labels = statistics.get(f"coverage_{name}"), int(np.isfinite(errors).sum())
         if nominal is None or share is None:
             continue
         n_below = round(share * n_labels)

@@ -313,7 +313,7 @@ class Effects:
             past = past_iterations(self._store, PAST_READ)
             now = self._taught(action.iteration, statistics)
             statistics |= calibration_statistics(past, now, self._settings)
-            if alarm := drift(statistics, len(now.checked)):
+            if alarm := drift(past, now.checked, statistics):
                 self._warn(action.iteration, alarm)
         self._ask_for_properties(action.iteration, view)
         found = self._compare(action.iteration, view)

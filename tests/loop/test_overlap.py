@@ -235,6 +235,29 @@ def test_a_campaign_overlaps_and_does_everything_once(database):
     assert view.under_way == {}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_frames_that_waited_are_judged_by_the_newest_generation(sleepy, tmp_path):
+    path = tmp_path / "overlap.db"
+    # labels of the iteration before must be there; by then one of an earlier iteration is trained
+    settings = _settings(
+        sleepy=True, labels=52, waiting_labels=1, max_iterations=9
+    )
+    with run_campaign(path, settings) as campaign:
+        assert _run(campaign) is Ending.DECIDED
+    with open_store(path, read_only=True) as store, store.read() as connection:
+        scored = connection.exec_driver_sql(
+            "SELECT task.key, ensemble.generation FROM task"
+            " JOIN iteration ON iteration.id = task.iteration_id"
+            " JOIN ensemble ON ensemble.id = iteration.ensemble_id"
+            " WHERE task.kind = 'score' AND task.state = 'done'"
+        ).all()
+    assert scored
+    assert all(key.endswith(f"/g{generation}") for key, generation in scored)
+    with open_store(path, read_only=True) as store:
+        assert replay(store, [], None).is_exact
+
+
 CODE = """
 import sys
 from pathlib import Path
