@@ -240,9 +240,7 @@ def test_a_campaign_overlaps_and_does_everything_once(database):
 def test_frames_that_waited_are_judged_by_the_newest_generation(sleepy, tmp_path):
     path = tmp_path / "overlap.db"
     # labels of the iteration before must be there; by then one of an earlier iteration is trained
-    settings = _settings(
-        sleepy=True, labels=52, waiting_labels=1, max_iterations=9
-    )
+    settings = _settings(sleepy=True, labels=52, waiting_labels=1, max_iterations=9)
     with run_campaign(path, settings) as campaign:
         assert _run(campaign) is Ending.DECIDED
     with open_store(path, read_only=True) as store, store.read() as connection:
