@@ -1,7 +1,7 @@
 """Aluminium from random boxes: what the loop finds by itself, beside draws at random.
 
     python benchmarks/aluminium.py --potential FILE [--seeds 3] [--arms active,boxes,md]
-        [--labels 300] [--at 200,300] [--frames final|tuning] [--longer 2] [--json FILE]
+        [--labels 400] [--at 200,300] [--frames final|tuning] [--longer 2] [--json FILE]
 
 FILE is a setfl file with aluminium (Debian: package `lammps-data`, Al_mm.eam.fs); it stands for the
 QM. Arms, all with the same number of labels and the same training from random weights:
@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=arguments.count, default=3)
     parser.add_argument("--first-seed", type=arguments.count, default=1)
     parser.add_argument("--arms", type=_arms, default=ARMS)
-    parser.add_argument("--labels", type=arguments.count, default=300)
+    parser.add_argument("--labels", type=arguments.count, default=400)
     parser.add_argument("--at", type=_counts, default=(), help="fewer labels, a list")
     parser.add_argument("--frames", choices=sorted(FRAME_SEEDS), default="final")
     parser.add_argument("--longer", type=float, default=0.0)

@@ -64,7 +64,7 @@ class CalibratedSettings(Settings):
     """Factor below which limits are not tightened."""
     step: float = Field(default=0.75, gt=0, lt=1)
     """Factor by which limits are tightened where too few frames were flagged; its square where
-    they did not fill half of the places."""
+    they did not fill half of the places. Nor are they loosened by more than its square at once."""
     rejected_factor: float = Field(default=10.0, gt=1)
     """Candidates beyond this multiple of a limit are turned down: atoms that fuse or fly apart
     teach the ensemble nothing that it needs."""

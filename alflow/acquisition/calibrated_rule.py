@@ -62,8 +62,9 @@ class CalibratedRule:
                 factor *= settings.step ** (2 if is_far_short else 1)
                 factor = max(factor, settings.smallest_factor)
             else:
-                factor *= _loosening(one, settings.flagged_share)
-                factor = min(factor, settings.largest_factor)
+                # The ensemble that comes next has learnt from these frames: it needs less.
+                looser = min(_loosening(one, settings.flagged_share), settings.step**-2)
+                factor = min(factor * looser, settings.largest_factor)
         return factor
 
     def select(

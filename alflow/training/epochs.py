@@ -14,8 +14,9 @@ from alflow.training.dataset import Minibatch, TrainingSet
 from alflow.training.gradient import losses_and_gradient
 from alflow.training.loss import Errors, Loss, member_errors
 from alflow.training.members import MemberStates
-from alflow.training.optimiser import FlatNetworks, StackedAdam, cosine
+from alflow.training.optimiser import FlatNetworks, Optimiser, StackedAdam, cosine
 from alflow.training.settings import StackedSettings
+from alflow.training.soap import StackedSoap
 
 EVALUATION_BATCH = 64
 """Structures evaluated at a time outside of training."""
@@ -115,7 +116,8 @@ class EpochLoop:
         )
         self._weights = _frame_weights(data, settings.frame_force_scale_eV_per_A)
         self.flat = FlatNetworks(networks, frozen_layers)
-        self._adam = StackedAdam(self.flat, settings.gradient_clip)
+        make = StackedSoap if settings.optimizer == "soap" else StackedAdam
+        self._optimiser: Optimiser = make(self.flat, settings.gradient_clip)
         self.states = MemberStates(self.flat.values)
         self.history: list[dict[str, float]] = []
         # What is judged and kept: running means of the parameters, or the parameters themselves.
@@ -143,7 +145,7 @@ class EpochLoop:
         return {
             "values": self.flat.values,
             **({} if self._mean is None else {"mean": self._mean}),
-            **self._adam.tensors(),
+            **self._optimiser.tensors(),
             **self.states.tensors(),
         }
 
@@ -159,7 +161,7 @@ class EpochLoop:
         self.flat.values.copy_(tensors["values"])
         if self._mean is not None:
             self._mean.copy_(tensors["mean"])
-        self._adam.restore(tensors)
+        self._optimiser.restore(tensors)
         self.states.restore(tensors)
         self.history = list(history)
 
@@ -199,7 +201,7 @@ class EpochLoop:
         empty = torch.tensor([not rows for rows in self._held])
         score = torch.where(empty, train_loss, score)
         bad = self.states.roll_back(self.flat.values, train_loss, score)
-        self._adam.forget(bad)
+        self._optimiser.forget(bad)
         if self._mean is not None:
             self._mean[bad] = self.flat.values[bad]
         kept = self.flat.values if self._mean is None else self._mean
@@ -229,7 +231,7 @@ class EpochLoop:
             batch = self._data.minibatch(wanted, with_forces=with_forces)
             may_train = self._may_train[:, batch.structure_idx]
             losses, gradient = self._losses(batch, may_train)
-            self._adam.step(gradient, rates)
+            self._optimiser.step(gradient, rates)
             self._average(rates, epoch * len(order) + start, plan.batch_size)
             total += losses.to(torch.float64) * may_train.sum(1)
         return total / self._may_train.sum(1).clamp(min=1)

@@ -1,7 +1,8 @@
-"""Adam over the stacked parameters of all members, each with its own learning rate."""
+"""What optimises the stacked parameters of all members, and Adam."""
 
 import math
 from collections.abc import Collection, Mapping
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -97,6 +98,35 @@ class FlatNetworks:
         return networks
 
 
+class Optimiser(Protocol):
+    """Moves the parameters of all members against a gradient."""
+
+    def step(
+        self,
+        gradient: Float[Tensor, "members parameters"],
+        learning_rates: Float[Tensor, " members"],
+    ) -> None:
+        """Take one step; members of learning rate 0 stay as they are.
+
+        Args:
+            gradient: Derivative of the loss; may be changed in place, (members, parameters).
+            learning_rates: Learning rate of each member, (members,).
+        """
+        ...
+
+    def forget(self, members: Bool[Tensor, " members"]) -> None:
+        """Clear what is remembered of some members, after their parameters were rolled back."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is remembered, by name, for a checkpoint."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        ...
+
+
 class StackedAdam:
     """Adam (Kingma and Ba 2015) with a learning rate for each member.
 
@@ -134,9 +164,7 @@ class StackedAdam:
             gradient: Derivative of the loss; clipped in place, (members, parameters).
             learning_rates: Learning rate of each member, (members,).
         """
-        if self._clip is not None:
-            norms = gradient.norm(dim=1, keepdim=True)
-            gradient.mul_(self._clip / norms.clamp(min=self._clip))
+        clip_rows(gradient, self._clip)
         self.steps += learning_rates > 0
         for member, rate in enumerate(learning_rates.tolist()):
             if rate > 0:
@@ -177,6 +205,13 @@ class StackedAdam:
         """The inverse of `tensors`."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
+
+
+def clip_rows(gradient: Float[Tensor, "members parameters"], clip: float | None) -> None:
+    """Shorten, in place, the gradients of members that are longer than `clip`; None shortens none."""
+    if clip is not None:
+        norms = gradient.norm(dim=1, keepdim=True)
+        gradient.mul_(clip / norms.clamp(min=clip))
 
 
 def cosine(start: float, stop: float, epoch: int, epochs: int) -> float:

@@ -58,10 +58,14 @@ class StackedSettings(Settings):
     frame_force_scale_eV_per_A: float | None = Field(default=None, gt=0)
     """Structures of large forces count less: weight 1 / (1 + (F_rms / scale)²). None weighs
     all alike."""
+    optimizer: Literal["soap", "adam"] = "soap"
+    """How parameters follow the gradient: SOAP (Vyas et al., arXiv 2409.11321), which is Adam along
+    the axes of the gradient's second moments and comes as far in a third of the epochs, or Adam
+    itself (Kingma and Ba, arXiv 1412.6980)."""
     learning_rate: float = Field(default=6e-3, gt=0)
-    """Learning rate of Adam at the start."""
+    """Learning rate at the start."""
     warm_learning_rate: float = Field(default=3e-3, gt=0)
-    """Learning rate of Adam at the start, when training starts from the parent's weights."""
+    """Learning rate at the start, when training starts from the parent's weights."""
     minimum_learning_rate: float = Field(default=1e-5, gt=0)
     """Learning rate at the end of the cosine, or the one at which a member stops halving."""
     schedule: Literal["cosine", "plateau"] = "cosine"

@@ -66,8 +66,13 @@ def test_the_factor_follows_the_yield_within_its_bounds() -> None:
 
 
 def test_looser_limits_leave_more_flagged_frames_than_places() -> None:
-    few = rule(start_factor=2, flagged_share=0.1)
+    few = rule(start_factor=2, flagged_share=0.1, step=0.4)
     assert few.factor([past(100)]) == pytest.approx(2 * (1 + 9 * 39 / 99))
+
+
+def test_limits_are_loosened_no_faster_than_they_are_tightened() -> None:
+    one = rule(start_factor=2, flagged_share=0.1, step=0.8)
+    assert one.factor([past(100)]) == pytest.approx(2 / 0.8**2)
 
 
 def test_another_round_is_tighter() -> None:

@@ -296,7 +296,7 @@ def test_running_means_are_judged_and_kept(make_clusters, model) -> None:
     held_out[:, :3] = True
     loop = EpochLoop(StackedSettings(ema_decay=0.8), prepared, nets, held_out)
     mean, seen = loop.flat.values.clone(), []
-    step = loop._adam.step
+    step = loop._optimiser.step
 
     def watched(gradient, rates) -> None:
         nonlocal mean
@@ -305,7 +305,7 @@ def test_running_means_are_judged_and_kept(make_clusters, model) -> None:
         seen.append(decay)
         mean = decay * mean + (1 - decay) * loop.flat.values
 
-    loop._adam.step = watched
+    loop._optimiser.step = watched
     plan = Plan(4, 6, 1e-2, 3)
     for epoch in range(4):
         loop.epoch(plan, epoch)
