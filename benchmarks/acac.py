@@ -1,6 +1,6 @@
 """How accurate training gets in minutes: acetylacetone, beside torchani's recipe.
 
-    python benchmarks/acac.py --data DIR [--epochs 400] [--threads 2] [--json FILE]
+    python benchmarks/acac.py --data DIR [--epochs 200] [--threads 2] [--adam] [--json FILE]
 
 DIR holds the acac files of BOTNet-datasets (Batatia et al., arXiv 2205.06643; PBE + D3, def2-SVP):
 450 structures of `train_300K.xyz` train, the other 50 are left out. Tests are the published sets:
@@ -9,6 +9,7 @@ two have energies only and lie outside of the training data. Both programs have 
 networks (64-48 SiLU, 8 members), loss, batch size and cores:
 
     alflow     the stacked trainer as a campaign has it
+    adam       with `--adam`: the same with `train.optimizer: adam`, and twice as many epochs
     torchani   its recipe, member after member: descriptor, networks and forces by autograd with
                `create_graph`, Adam, learning rate 1e-3 on a half cosine; in the time of alflow
 
@@ -53,8 +54,7 @@ TESTS = {
 }
 SCANS = ("dihedral", "H_transfer")
 N_TRAIN = 450
-LIMIT_S = 600.0
-TARGETS = {"force_300K": 38.0, "force_600K": 100.0}
+TARGETS = {"force_300K": 38.0, "force_600K": 100.0, "seconds": 600.0}
 """Largest force RMSE that must be reached [meV/Å]."""
 TORCHANI_RATE = 1e-3
 Predict = Callable[[Sequence[Structure]], list[tuple[float, np.ndarray]]]
@@ -94,9 +94,9 @@ def errors(data: Path, say: Predict) -> dict[str, float]:
 
 
 def train_alflow(
-    data: list[LabelledStructure], model: AniSettings, epochs: int, seed: int
-) -> tuple[Predict, float, int]:
-    """The stacked trainer; also the wall-clock time it took [s], and the number of epochs."""
+    data: list[LabelledStructure], model: AniSettings, settings: StackedSettings, seed: int
+) -> tuple[Predict, float]:
+    """The stacked trainer; also the wall-clock time it took [s]."""
     begun = time.perf_counter()
 
     def tell(metrics: Mapping[str, float]) -> None:
@@ -104,8 +104,7 @@ def train_alflow(
             told = f"{metrics['holdout_force_rmse_meV_per_A']:.1f} meV/Å held out"
             print(f"  epoch {metrics['epoch']:.0f}: {told}", file=sys.stderr)
 
-    trainer = StackedSettings(epochs=epochs, minimum_steps=0).create(model)
-    result = trainer.train(data, seed, None, tell)
+    result = settings.create(model).train(data, seed, None, tell)
     taken = time.perf_counter() - begun
     if not hasattr(result, "weights"):
         raise SystemExit(f"training failed: {result}")
@@ -114,7 +113,7 @@ def train_alflow(
     def say(molecules: Sequence[Structure]) -> list[tuple[float, np.ndarray]]:
         return [(one.energy, one.forces) for one in predict(potential, molecules)]
 
-    return say, taken, len(result.epochs)
+    return say, taken
 
 
 class Torchani:
@@ -212,6 +211,19 @@ def train_torchani(
     return say, float(np.mean(n_epochs))
 
 
+def show(found: Mapping[str, Mapping[str, float]]) -> None:
+    """Print the errors of each program side by side, and what they took."""
+    unit = {"energy": "meV", "force": "meV/Å"}
+    heads = "".join(f"{name:>12s}" for name in found)
+    print(f"{'RMSE of the ensemble':24s}{heads}{'target':>10s}")
+    for name in found["alflow"]:
+        kind, _, test = name.partition("_")
+        target = f"{TARGETS[name]:.0f}" if name in TARGETS else ""
+        what = f"{test} {kind} [{unit[kind]}]" if kind in unit else name
+        numbers = "".join(f"{one[name]:12.1f}" for one in found.values())
+        print(f"{what:24s}{numbers}{target:>10s}")
+
+
 def main() -> None:
     """Train, test, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -221,9 +233,10 @@ def main() -> None:
         required=True,
         help="folder of the acac files",
     )
-    parser.add_argument("--epochs", type=arguments.count, default=400)
+    parser.add_argument("--epochs", type=arguments.count, default=200)
     parser.add_argument("--threads", type=arguments.count, default=2)
     parser.add_argument("--seed", type=arguments.or_none, default=1)
+    parser.add_argument("--adam", action="store_true", help="also train by Adam")
     parser.add_argument("--no-torchani", action="store_true")
     parser.add_argument(
         "--json", type=arguments.result_file, help="where to write the numbers"
@@ -236,23 +249,25 @@ def main() -> None:
     os.environ["NUMBA_NUM_THREADS"] = str(options.threads)
     load = os.getloadavg()
     data, model = structures(options.data / "train_300K.xyz")[:N_TRAIN], AniSettings()
-    say, taken, n_ours = train_alflow(data, model, options.epochs, options.seed)
-    ours = errors(options.data, say)
-    theirs: dict[str, float] = {}
-    n_epochs = 0.0
+    found: dict[str, dict[str, float]] = {}
+    ways = {"alflow": StackedSettings(epochs=options.epochs, minimum_steps=0)}
+    if options.adam:
+        change = {"optimizer": "adam", "epochs": 2 * options.epochs}
+        ways["adam"] = ways["alflow"].model_copy(update=change)
+    for name, settings in ways.items():
+        say, taken = train_alflow(data, model, settings, options.seed)
+        found[name] = errors(options.data, say) | {
+            "seconds": taken,
+            "epochs": settings.epochs,
+        }
+    taken = found["alflow"]["seconds"]
     if not options.no_torchani:
         say, n_epochs = train_torchani(data, model, taken, options.seed)
-        theirs = errors(options.data, say)
-    unit = {"energy": "meV", "force": "meV/Å"}
-    print(f"{'RMSE of the ensemble':24s}{'alflow':>12s}{'torchani':>12s}{'target':>10s}")
-    for name, value in ours.items():
-        kind, _, test = name.partition("_")
-        target = f"{TARGETS[name]:.0f}" if name in TARGETS else ""
-        other = f"{theirs[name]:.1f}" if theirs else "-"
-        what = f"{test} {kind} [{unit[kind]}]"
-        print(f"{what:24s}{value:12.1f}{other:>12s}{target:>10s}")
-    print(f"{'time [s]':24s}{taken:12.0f}{taken if theirs else 0:12.0f}{LIMIT_S:10.0f}")
-    print(f"{'epochs':24s}{n_ours:12d}{n_epochs:12.0f}")
+        found["torchani"] = errors(options.data, say) | {
+            "seconds": taken,
+            "epochs": n_epochs,
+        }
+    show(found)
     about = {
         "threads": options.threads,
         "load_before": load,
@@ -262,8 +277,8 @@ def main() -> None:
     }
     print(f"\n{json.dumps(about)}", file=sys.stderr)
     if options.json:
-        found = {"alflow": ours, "torchani": theirs, "seconds": taken, "about": about}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        written = {**found, "seconds": taken, "about": about}
+        options.json.write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -137,9 +137,9 @@ def draw_md(problem: Problem, seed: int, count: int) -> Labelled:
     """Labelled frames of dynamics by the reference, one drawn at random from each trajectory."""
     found: list[Structure] = []
     part = 0
+    sampler = problem.settings.sample.model_copy(update={"slots": 100}).create()
     while len(found) < count:
         starts = _boxes(problem.settings, child_seed(seed, "md", part), count)
-        sampler = problem.settings.sample.create()
         paths = sampler.sample(starts, problem.reference, Gate(), child_seed(seed, part))
         found += [frame.structure for path in paths for frame in path.frames]
         part += 1

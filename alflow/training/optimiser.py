@@ -208,7 +208,7 @@ class StackedAdam:
 
 
 def clip_rows(gradient: Float[Tensor, "members parameters"], clip: float | None) -> None:
-    """Shorten, in place, the gradients of members that are longer than `clip`; None shortens none."""
+    """Shorten gradients of members that are longer than `clip`, in place; None shortens none."""
     if clip is not None:
         norms = gradient.norm(dim=1, keepdim=True)
         gradient.mul_(clip / norms.clamp(min=clip))
