@@ -8,12 +8,13 @@ Adam, 16 structures a step, one thread. In turns, in one process:
 
     cached      alflow with the derivatives of all descriptors in memory
     uncached    alflow without room for any: they are computed again at every step
+    soap        cached, by alflow's default optimiser instead of Adam
     torchani    its recipe for one member, times 8: neighbour list, descriptor, networks, forces
                 with `create_graph`, loss, `backward`, Adam. Structures of different cells go one
                 by one, since torchani has one cell for a batch; a part of the epoch is run and
                 scaled up.
 
-All three fit the same numbers with the same loss. Times are CPU times of the process; memory is
+All fit the same numbers with the same loss. Times are CPU times of the process; memory is
 the peak of a process of its own for each of the first two, less what it had before the data came.
 """
 
@@ -27,7 +28,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -85,13 +86,18 @@ def ensemble() -> AniEnsemble:
 class Ours:
     """The stacked trainer, an epoch at a time."""
 
-    def __init__(self, data: list[LabelledStructure], budget_MB: float) -> None:
+    def __init__(
+        self,
+        data: list[LabelledStructure],
+        budget_MB: float,
+        optimizer: Literal["soap", "adam"] = "adam",
+    ) -> None:
         """Prepare the data."""
         model = ensemble()
         prepared = TrainingSet(data, model.descriptor, torch.float32, budget_MB)
         prepared.subtract([0.0])
         model.networks.standardise(*standardisation(prepared, model))
-        settings = StackedSettings(early_stop_epochs=None)
+        settings = StackedSettings(optimizer=optimizer)
         held_out = np.zeros((MEMBERS, len(data)), bool)
         self.loop = EpochLoop(settings, prepared, model.networks, held_out)
         self.n_cached = prepared.n_cached
@@ -196,23 +202,27 @@ def _peak_MB() -> float:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All three in turns, then memory."""
+    """All in turns, then memory."""
     torch.set_num_threads(1)
     data = structures(options.structures)
-    cached, uncached = Ours(data, BUDGET_MB), Ours(data, 0.0)
+    ours = {
+        "cached": Ours(data, BUDGET_MB),
+        "uncached": Ours(data, 0.0),
+        "soap": Ours(data, BUDGET_MB, "soap"),
+    }
     peer = Torchani(data)
     peer.step(data[:BATCH])
-    times: dict[str, list[float]] = {"cached": [], "uncached": [], "torchani": []}
+    times: dict[str, list[float]] = {name: [] for name in (*ours, "torchani")}
     for number in range(options.rounds):
-        times["cached"].append(cached.epoch())
-        times["uncached"].append(uncached.epoch())
+        for name, one in ours.items():
+            times[name].append(one.epoch())
         times["torchani"].append(peer.epoch(options.torchani_steps, len(data)))
         told = ", ".join(f"{name} {each[-1]:.1f} s" for name, each in times.items())
         print(f"round {number}: {told}", file=sys.stderr)
     found: dict[str, Any] = {
         f"{name}_epoch_s": statistics.median(each) for name, each in times.items()
     }
-    for name in ("cached", "uncached"):
+    for name in ours:
         pairs = zip(times["torchani"], times[name], strict=True)
         found[f"{name}_vs_torchani"] = statistics.median(a / b for a, b in pairs)
     if options.rounds and not options.no_memory:

@@ -85,7 +85,7 @@ class StackedSoap:
 
     Adam, along axes in which the gradient's second moments are diagonal, for both sides of the
     weights of each layer (those of Shampoo). Small networks need a third of the steps that Adam
-    needs, and a step takes a fifth longer (`benchmarks/training.py`).
+    needs (`benchmarks/acac.py`), and a step takes a fifth longer (`benchmarks/training.py`).
 
     Attributes:
         mean: Running mean of the gradient along the axes, (members, parameters).
