@@ -72,6 +72,11 @@ class CalibratedSettings(Settings):
     """Flagged candidates closer than this to a selected one are turned down as near-duplicates;
     root mean square distance of the fingerprints, each feature in units of its spread over the
     candidates."""
+    cost_power: float = Field(default=0.0, ge=0, le=1)
+    """How much expected costs count: what a flagged candidate would teach (its distance to what is
+    selected) is divided by this power of the core-seconds that its label is expected to take. With
+    1 the most is learnt in a core-second, mostly from small structures; with 0, the default, costs
+    do not count. Costs are learnt from measured times, so that two runs choose differently."""
 
     @model_validator(mode="after")
     def _check_factors(self) -> "CalibratedSettings":

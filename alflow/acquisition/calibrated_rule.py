@@ -57,15 +57,26 @@ class CalibratedRule:
         settings = self._settings
         factor = settings.start_factor
         for one in past:
-            if one.is_short:
-                is_far_short = 2 * one.n_flagged < one.n_places
-                factor *= settings.step ** (2 if is_far_short else 1)
-                factor = max(factor, settings.smallest_factor)
-            else:
-                # The ensemble that comes next has learnt from these frames: it needs less.
-                looser = min(_loosening(one, settings.flagged_share), settings.step**-2)
-                factor = min(factor * looser, settings.largest_factor)
+            factor *= self._change(one)
+            factor = min(max(factor, settings.smallest_factor), settings.largest_factor)
         return factor
+
+    def _change(self, one: PastIteration) -> float:
+        """What an iteration's yield says about its factor, to which excesses refer.
+
+        Frames of further rounds, whose limits were tighter, may have an excess below 1.
+        """
+        settings = self._settings
+        ordered = np.sort(one.excess)[::-1]
+        tightest = min(1.0, float(ordered[-1])) if len(ordered) else 1.0
+        if one.is_short:
+            is_far_short = 2 * one.n_flagged < one.n_places
+            return tightest * settings.step ** (2 if is_far_short else 1)
+        wanted = max(settings.flagged_share * one.n_trajectories, ROOM * one.n_places)
+        if not wanted < len(ordered):
+            return tightest
+        # The ensemble that comes next has learnt from these frames: it needs less.
+        return min(float(ordered[int(wanted)]), settings.step**-2)
 
     def select(
         self,
@@ -88,14 +99,6 @@ class CalibratedRule:
             settings.rejected_factor,
             settings.audit_fraction,
             settings.min_distance,
+            settings.cost_power,
         )
         return chosen(candidates, budget, seed, how)
-
-
-def _loosening(one: PastIteration, share: float) -> float:
-    """Factor on the limits at which the stated share of its trajectories had been flagged."""
-    wanted = max(share * one.n_trajectories, ROOM * one.n_places)
-    ordered = np.sort(one.excess)[::-1]
-    if not wanted < len(ordered):
-        return 1.0
-    return max(1.0, float(ordered[int(wanted)]))

@@ -38,7 +38,10 @@ class FarthestPoints:
 
 
 def farthest_points(
-    points: Float[np.ndarray, "points features"], count: int, min_distance: float = 0.0
+    points: Float[np.ndarray, "points features"],
+    count: int,
+    min_distance: float = 0.0,
+    weights: Float[np.ndarray, " points"] | None = None,
 ) -> FarthestPoints:
     """Choose points that are far from each other, greedily (k-centre).
 
@@ -49,16 +52,19 @@ def farthest_points(
         points: Coordinates in the order of preference, (points, features).
         count: Largest number of points to choose.
         min_distance: Points closer than this to a chosen one are not chosen.
+        weights: Positive numbers that multiply distances when they are compared, (points,).
     """
     n_points = len(points)
+    weights = np.ones(n_points) if weights is None else weights
     distances = np.full(n_points, np.inf)
     nearest = np.full(n_points, -1)
     is_open = np.ones(n_points, bool)
     order: list[int] = []
-    while len(order) < count and is_open.any():
-        pick = int(np.argmax(np.where(is_open, distances, -1.0)))
-        if distances[pick] < min_distance:
+    while len(order) < count:
+        is_far = is_open & (distances >= min_distance)
+        if not is_far.any():
             break
+        pick = int(np.argmax(np.where(is_far, distances * weights, -1.0)))
         order.append(pick)
         is_open[pick] = False
         to_pick = np.sqrt(np.square(points - points[pick]).sum(axis=1))

@@ -68,11 +68,20 @@ class _Entry:
 
     candidate: Candidate
     excess: Excess
+    weight: float = 1.0
 
     @property
     def preference(self) -> tuple[float, str]:
         """Larger excess first; the id decides between equals, never the order of arrival."""
-        return -self.excess.ratio, self.candidate.id
+        return -self.excess.ratio * self.weight, self.candidate.id
+
+    @property
+    def told(self) -> str:
+        """How large its spread is, and its cost where that counted."""
+        cost = self.candidate.cost_core_s
+        if cost is None or self.weight == 1.0:
+            return str(self.excess)
+        return f"{self.excess}, {cost:.3g} core-seconds expected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +94,14 @@ class Choice:
         audit_fraction: Share of the places for candidates drawn at random.
         min_distance: Flagged candidates closer than this to a selected one are turned down; root
             mean square distance of standardised fingerprints.
+        cost_power: Power of the expected cost that what a label teaches is divided by.
     """
 
     gate: Gate
     rejected_factor: float
     audit_fraction: float
     min_distance: float
+    cost_power: float = 0.0
 
 
 def chosen(
@@ -108,7 +119,8 @@ def chosen(
     """
     verdicts: dict[str, Verdict] = {}
     entries: list[_Entry] = []
-    for candidate in _merged(candidates):
+    merged = _merged(candidates)
+    for candidate in merged:
         screened = _screen(candidate, how)
         if isinstance(screened, Verdict):
             verdicts[candidate.id] = screened
@@ -119,9 +131,13 @@ def chosen(
     # a product such as 0.07 * 100 = 7.000000000000001 means 7
     places = math.ceil(how.audit_fraction * budget - 1e-9)
     n_audit = min(len(audit), budget, places)
+    flagged = _weighted(flagged, how.cost_power)
     taken = _select_flagged(flagged, budget - n_audit, how.min_distance)
     n_flagged = sum(verdict.rank is not None for verdict in taken.values())
-    return {**verdicts, **taken, **_select_audit(audit, n_audit, n_flagged, seed)}
+    verdicts |= taken | _select_audit(audit, n_audit, n_flagged, seed)
+    return {
+        one.id: replace(verdicts[one.id], cost_core_s=one.cost_core_s) for one in merged
+    }
 
 
 def _screen(candidate: Candidate, how: Choice) -> _Entry | Verdict:
@@ -140,6 +156,19 @@ def _screen(candidate: Candidate, how: Choice) -> _Entry | Verdict:
     return _Entry(candidate, found)
 
 
+def _weighted(entries: list[_Entry], power: float) -> list[_Entry]:
+    """Dearer candidates weigh less; all weigh the same where costs do not count, or are unknown."""
+    costs = [one.candidate.cost_core_s for one in entries]
+    known = [cost for cost in costs if cost is not None]
+    if not power or not known or len(known) < len(costs):
+        return entries
+    usual = float(np.median(known))
+    return [
+        replace(one, weight=(usual / cost) ** power)
+        for one, cost in zip(entries, known, strict=True)
+    ]
+
+
 def _select_flagged(
     entries: list[_Entry], places: int, min_distance: float
 ) -> dict[str, Verdict]:
@@ -148,7 +177,8 @@ def _select_flagged(
     entries = sorted(entries, key=lambda entry: entry.preference)
     fingerprints = np.stack([entry.candidate.fingerprint for entry in entries])
     points = standardised(fingerprints.astype(np.float64))
-    found = farthest_points(points, places, min_distance)
+    weights = np.array([entry.weight for entry in entries])
+    found = farthest_points(points, places, min_distance, weights)
     ranks = {int(index): rank for rank, index in enumerate(found.order)}
     verdicts = {}
     for index, entry in enumerate(entries):
@@ -166,15 +196,13 @@ def _verdict(
     entry: _Entry, distance: float, rank: int | None, n_entries: int, n_places: int
 ) -> Verdict:
     if rank == 0:
-        return Verdict(
-            Decision.SELECTED, f"{entry.excess}, the largest factor of all", rank
-        )
+        return Verdict(Decision.SELECTED, f"{entry.told}, the largest factor of all", rank)
     if rank is not None:
         where = f"fingerprint distance {distance:.3g} to the nearest selected before it"
-        return Verdict(Decision.SELECTED, f"{entry.excess}; {where}", rank)
+        return Verdict(Decision.SELECTED, f"{entry.told}; {where}", rank)
     return Verdict(
         Decision.OVER_BUDGET,
-        f"{n_entries} flagged candidates for {n_places} places; {entry.excess}",
+        f"{n_entries} flagged candidates for {n_places} places; {entry.told}",
     )
 
 

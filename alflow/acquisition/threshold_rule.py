@@ -47,5 +47,6 @@ class ThresholdRule:
             settings.rejected_factor,
             settings.audit_fraction,
             settings.min_distance,
+            settings.cost_power,
         )
         return chosen(candidates, budget, seed, how)

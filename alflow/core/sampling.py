@@ -228,6 +228,7 @@ class Candidate:
         measure: The measure that exceeded its limit.
         fingerprint: Descriptor of the whole structure, (features,).
         is_known: Whether a label for it exists already or is on its way.
+        cost_core_s: What its label is expected to cost [core-seconds]; None if nobody knows.
     """
 
     id: str
@@ -236,6 +237,7 @@ class Candidate:
     measure: str
     fingerprint: Float[np.ndarray, " features"]
     is_known: bool = False
+    cost_core_s: float | None = None
 
 
 _Seen = TypeVar("_Seen", Frame, Candidate)
@@ -264,11 +266,13 @@ class Verdict:
         decision: What was decided.
         reason: Why, a sentence with numbers.
         rank: Position among the selected, 0 first; None if not selected.
+        cost_core_s: What its label was expected to cost [core-seconds]; None if nobody knew.
     """
 
     decision: Decision
     reason: str
     rank: int | None = None
+    cost_core_s: float | None = None
 
 
 Selection = Mapping[str, Verdict]

@@ -10,7 +10,7 @@ from alflow.core.batches import (
     read_arrays,
     unpack_structures,
 )
-from alflow.core.cost import fit
+from alflow.core.cost import compositions, fit
 from alflow.core.datasets import Dataset
 from alflow.core.past import Checked, PastIteration
 from alflow.core.sampling import Candidate, Decision, Gate, Spread, Verdict
@@ -19,7 +19,7 @@ from alflow.core.tasks import TaskState
 from alflow.execution.files import CampaignFiles
 from alflow.loop import publish
 from alflow.loop.auditing import Auditing
-from alflow.loop.batching import Known
+from alflow.loop.batching import ENOUGH, Known
 from alflow.loop.calibration import calibration_statistics, drift
 from alflow.loop.gate import Comparison, compare
 from alflow.loop.ingest import Notice
@@ -211,6 +211,7 @@ class Effects:
                     resolved |= known_by_now(path, gate, generation)
         frames = [frame for row in rows for frame in row.trajectory.frames]
         known = self._store.requested([frame.structure.hash for frame in frames])
+        costs = self._expected_costs([frame.structure for frame in frames])
         verdicts = self._settings.acquire.create().select(
             [
                 Candidate(
@@ -220,6 +221,7 @@ class Effects:
                     frame.measure,
                     frame.fingerprint,
                     frame.structure.hash in known,
+                    costs.get(frame.structure.hash),
                 )
                 for frame in frames
                 if frame.structure.hash not in resolved
@@ -380,6 +382,14 @@ class Effects:
         """What is known about the costs of labels at a level."""
         with self._store.read() as connection:
             return Known(fit(measured(connection, level)), self._labelers())
+
+    def _expected_costs(self, structures: list[Structure]) -> dict[str, float]:
+        """What labels of structures are expected to cost [core-seconds], as far as is known."""
+        cost = self._known(self._settings.label.primary).cost
+        if cost is None or cost.n_measured < ENOUGH or not structures:
+            return {}
+        expected = cost.median_core_s(compositions(one.numbers for one in structures))
+        return {one.hash: float(s) for one, s in zip(structures, expected, strict=True)}
 
     def _labelled(self, split: Split, iteration: int | None = None) -> Dataset:
         return self._store.dataset(split, self._settings.label.primary, iteration=iteration)

@@ -284,6 +284,7 @@ def _candidates() -> Select[Any]:
             candidate.c.decision,
             candidate.c.decision_reason,
             candidate.c.rank,
+            candidate.c.cost_core_s,
         )
         .join(iteration, iteration.c.id == candidate.c.iteration_id)
         .join(structure, structure.c.id == candidate.c.structure_id)

@@ -341,12 +341,21 @@ def _kept(row: AnyRow, is_known: bool, number: int) -> Kept:  # noqa: FBT001 - a
             ),
         )
     )
-    one = Candidate(row.hash, spread, row.reason, row.measure, fingerprint, is_known)
+    one = Candidate(
+        row.hash,
+        spread,
+        row.reason,
+        row.measure,
+        fingerprint,
+        is_known,
+        row.cost_core_s,
+    )
     return Kept(one, row.trajectory_id, row.time_fs, row.step)
 
 
 def _verdict(row: AnyRow) -> Verdict:
-    return Verdict(Decision(row.decision), row.decision_reason, row.rank)
+    decision = Decision(row.decision)
+    return Verdict(decision, row.decision_reason, row.rank, row.cost_core_s)
 
 
 def _paths(connection: Connection, iteration_id: int, rounds: _Rounds) -> list[Path]:

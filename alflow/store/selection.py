@@ -301,6 +301,7 @@ def _verdict_values(frame: Frame, verdicts: Selection) -> dict[str, Any]:
         "decision": verdict.decision,
         "decision_reason": verdict.reason,
         "rank": verdict.rank,
+        "cost_core_s": verdict.cost_core_s,
     }
 
 

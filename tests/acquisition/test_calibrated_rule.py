@@ -75,6 +75,21 @@ def test_limits_are_loosened_no_faster_than_they_are_tightened() -> None:
     assert one.factor([past(100)]) == pytest.approx(2 / 0.8**2)
 
 
+def test_the_next_iteration_begins_where_further_rounds_ended() -> None:
+    one = rule(start_factor=4, step=0.5, flagged_share=0.7)
+
+    def found(*excess: float) -> PastIteration:
+        return PastIteration(1, 100, len(excess), 50, np.array(excess), Checked.none())
+
+    # Fifty frames were found when limits were a quarter of those that it began with.
+    assert one.factor([found(*[1.5] * 20, *[0.3] * 30)]) == pytest.approx(4 * 0.3)
+    # Of eighty, the seventy-first had 0.6 of the first limit.
+    assert one.factor([found(*[2.0] * 70, *[0.6] * 10)]) == pytest.approx(4 * 0.6)
+    # Even at the tightest there were too few.
+    assert one.factor([found(*[1.5] * 20, *[0.3] * 20)]) == pytest.approx(4 * 0.3 * 0.5)
+    assert one.factor([found(1.5, 0.3)]) == pytest.approx(4 * 0.3 * 0.25)
+
+
 def test_another_round_is_tighter() -> None:
     one = rule(start_factor=2, step=0.5, smallest_factor=0.8)
     limits = [one.gate(0, [], number).force_mean for number in range(3)]

@@ -22,6 +22,16 @@ def test_near_duplicates_are_left_out():
     assert farthest_points(points, 4, min_distance=0.2).order.tolist() == [0, 3]
 
 
+def test_weights_decide_between_distances_but_not_about_near_duplicates():
+    points = np.array([[0.0], [4.0], [10.0], [0.1]])
+    weights = np.array([1.0, 3.0, 1.0, 1000.0])
+    assert farthest_points(points, 2).order.tolist() == [0, 2]
+    assert farthest_points(points, 2, weights=weights).order.tolist() == [0, 3]
+    found = farthest_points(points, 4, 0.2, weights)
+    assert found.order.tolist() == [0, 1, 2]
+    assert found.distances[:3].tolist() == [np.inf, 4.0, 6.0]
+
+
 @given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 10))
 def test_the_cover_is_within_twice_the_best(seed, n_points, count):
     """The property that makes the greedy choice worth its name."""

@@ -151,3 +151,42 @@ def test_audit_candidates_are_drawn_by_the_seed_whatever_their_spread():
 def test_places_that_audit_does_not_need_go_to_flagged_ones():
     verdicts = rule().select([candidate(f"{k}", place=k) for k in range(9)], 8, 0)
     assert sum(v.rank is not None for v in verdicts.values()) == 8
+
+
+def dear_and_cheap():
+    """Three flagged candidates; the worst one is dear, and so is the one that is farthest off."""
+    costs = {"a": 100.0, "b": 1.0, "c": 1.0, "d": 1000.0}
+    found = [
+        candidate("a", 1.0),
+        candidate("b", 0.5, place=0.1),
+        candidate("c", 0.4, place=5.0),
+        candidate("d", 0.3, place=9.0),
+    ]
+    return [replace(one, cost_core_s=costs[one.id]) for one in found]
+
+
+def order(verdicts):
+    """What was selected, by rank."""
+    chosen = {v.rank: name for name, v in verdicts.items() if v.rank is not None}
+    return [chosen[rank] for rank in sorted(chosen)]
+
+
+def test_what_a_core_second_teaches_decides_where_costs_count():
+    found = dear_and_cheap()
+    assert order(rule().select(found, 2, 0)) == ["a", "d"]
+    verdicts = rule(cost_power=1).select(found, 2, 0)
+    assert order(verdicts) == ["b", "c"]
+    assert verdicts["c"].reason.startswith(
+        "force_max spread 0.4 eV/Å is 4 times its limit of 0.1 eV/Å, 1 core-seconds expected; "
+    )
+
+
+def test_costs_do_not_count_where_one_is_not_known():
+    found = [*dear_and_cheap()[:3], candidate("d", 0.3, place=9.0)]
+    assert order(rule(cost_power=1).select(found, 2, 0)) == ["a", "d"]
+
+
+def test_verdicts_tell_the_expected_cost_whatever_was_decided():
+    found = dear_and_cheap()
+    verdicts = rule().select([replace(found[0], is_known=True), *found[1:]], 1, 0)
+    assert [verdicts[name].cost_core_s for name in "abcd"] == [100.0, 1.0, 1.0, 1000.0]

@@ -213,6 +213,19 @@ def test_settings_that_changed_on_the_way_count_as_they_were(tmp_path):
     assert ended[2].spent == now
 
 
+def test_expected_costs_are_kept_and_their_choice_is_replayed(tmp_path):
+    path = tmp_path / "tiny.db"
+    with run_campaign(path, _settings({**THRESHOLD, "cost_power": 1})) as campaign:
+        Manager(campaign, InlineExecutor(campaign.files), lambda _: None).run()
+    found = _replay(path)
+    assert found.is_exact
+    with open_store(path, read_only=True) as store, store.read() as connection:
+        thens = selections(connection)
+    costs = [[one.candidate.cost_core_s for one in then.kept] for then in thens]
+    assert costs[0] == [None] * len(costs[0])  # 9 labels are too few to go by
+    assert all(cost > 0 for cost in costs[-1])
+
+
 def test_the_command_tells_what_other_settings_would_have_done(database, capsys):
     assert run_command(["replay", str(database)]) == 0
     first, _, header, row, *rest = capsys.readouterr().out.splitlines()

@@ -62,6 +62,7 @@ candidate = table(
     required("decision_reason", TEXT),
     optional("rank", INT),
     optional("fingerprint", BYTES),
+    optional("cost_core_s", FLOAT),
     UniqueConstraint("iteration_id", "structure_id"),
     Index(None, "iteration_id", "decision"),
     Index(None, "structure_id"),
@@ -74,8 +75,10 @@ candidate = table(
         "force_spread_mean",
         "force_spread_max",
         "force_scale",
+        "cost_core_s",
     ),
     rule("rank", "(decision = 'selected') = (rank IS NOT NULL)"),
 )
 """A frame that might deserve a label. A spread that is NULL was not finite; the fingerprint, which
-tells how unlike candidates are, is float64, little-endian."""
+tells how unlike candidates are, is float64, little-endian; the cost is what its label was expected
+to take [core-seconds]."""

@@ -137,10 +137,12 @@ CREATE TABLE candidate (
 	decision_reason TEXT NOT NULL, 
 	rank INTEGER, 
 	fingerprint BLOB, 
+	cost_core_s REAL, 
 	CONSTRAINT pk_candidate PRIMARY KEY (id), 
 	CONSTRAINT ck_candidate_rank CHECK ((decision = 'selected') = (rank IS NOT NULL)), 
 	CONSTRAINT ck_candidate_decision CHECK (decision = 'selected' OR decision = 'duplicate' OR decision = 'filtered' OR decision = 'over-budget'), 
 	CONSTRAINT ck_candidate_reason CHECK (reason = 'flagged' OR reason = 'audit'), 
+	CONSTRAINT ck_candidate_cost_core_s_finite CHECK (cost_core_s > -1e300 AND cost_core_s < 1e300), 
 	CONSTRAINT ck_candidate_energy_spread_finite CHECK (energy_spread > -1e300 AND energy_spread < 1e300), 
 	CONSTRAINT ck_candidate_force_scale_finite CHECK (force_scale > -1e300 AND force_scale < 1e300), 
 	CONSTRAINT ck_candidate_force_spread_max_finite CHECK (force_spread_max > -1e300 AND force_spread_max < 1e300), 
@@ -156,10 +158,10 @@ CREATE TABLE candidate (
  STRICT
 
 ;
-INSERT INTO "candidate" VALUES(1,2,10,1,1,100,50.0,300.0,'flagged','energy',0.1,0.2,0.3,1.0,'selected','large spread',0,X'000000000000F03F0000000000000040');
-INSERT INTO "candidate" VALUES(2,2,11,1,1,40,20.0,310.0,'audit','',0.1,0.2,0.3,1.0,'selected','large spread',1,NULL);
-INSERT INTO "candidate" VALUES(3,2,13,2,1,100,50.0,300.0,'flagged','energy',NULL,0.2,0.3,1.0,'over-budget','rank 3',NULL,NULL);
-INSERT INTO "candidate" VALUES(4,2,14,2,1,40,20.0,310.0,'audit','',NULL,0.2,0.3,1.0,'over-budget','rank 3',NULL,NULL);
+INSERT INTO "candidate" VALUES(1,2,10,1,1,100,50.0,300.0,'flagged','energy',0.1,0.2,0.3,1.0,'selected','large spread',0,X'000000000000F03F0000000000000040',NULL);
+INSERT INTO "candidate" VALUES(2,2,11,1,1,40,20.0,310.0,'audit','',0.1,0.2,0.3,1.0,'selected','large spread',1,NULL,NULL);
+INSERT INTO "candidate" VALUES(3,2,13,2,1,100,50.0,300.0,'flagged','energy',NULL,0.2,0.3,1.0,'over-budget','rank 3',NULL,NULL,NULL);
+INSERT INTO "candidate" VALUES(4,2,14,2,1,40,20.0,310.0,'audit','',NULL,0.2,0.3,1.0,'over-budget','rank 3',NULL,NULL,NULL);
 CREATE TABLE ensemble (
 	id INTEGER NOT NULL, 
 	campaign_id INTEGER NOT NULL, 

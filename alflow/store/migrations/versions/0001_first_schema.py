@@ -805,6 +805,7 @@ def upgrade() -> None:
         sa.Column("decision_reason", TEXT, nullable=False),
         sa.Column("rank", INT, nullable=True),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
+        sa.Column("cost_core_s", FLOAT, nullable=True),
         sa.CheckConstraint(
             "(decision = 'selected') = (rank IS NOT NULL)", name=op.f("ck_candidate_rank")
         ),
@@ -814,6 +815,10 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "reason = 'flagged' OR reason = 'audit'", name=op.f("ck_candidate_reason")
+        ),
+        sa.CheckConstraint(
+            "cost_core_s > -1e300 AND cost_core_s < 1e300",
+            name=op.f("ck_candidate_cost_core_s_finite"),
         ),
         sa.CheckConstraint(
             "energy_spread > -1e300 AND energy_spread < 1e300",
