@@ -51,6 +51,7 @@ CALIBRATED = {
     "per_iteration": 5,
     "grace_fs": 0,
     "start_factor": 45,
+    "step": 0.5,
     "largest_factor": 100,
     "force_tolerance_eV_per_A": {"base": 0.1, "per_force": 0.1},
     "energy_tolerance_meV": {"base": 15, "per_force": 15},
