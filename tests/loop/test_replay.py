@@ -24,7 +24,7 @@ seed: 8
 system: {elements: [Al], builders: [BOX]}
 label: {primary: gupta, batch_size: 20, levels: {gupta: {kind: analytic}}}
 model: {members: 2, hidden: [16, 16], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5, repulsion: null}
-train: {epochs: 60, warm_epochs: 40, minimum_steps: 0, batch_size: 6, folds: 2}
+train: {epochs: 30, warm_epochs: 40, minimum_steps: 0, batch_size: 6, folds: 2}
 sample: {replicas: 6, tasks: 1, rounds: 1, timestep_fs: 2.0, duration_ps: 0.02,
          temperature_K: {start: [900, 3000], end: [900, 3000]}}
 acquire: {per_iteration: 10, grace_fs: 0, energy_spread_meV: 0.001, rejected_factor: 1.0e+9}
