@@ -19,6 +19,7 @@ from alflow.store.schema import (
     label,
     prediction,
     task,
+    trajectory,
 )
 from alflow.store.store import Store
 
@@ -82,19 +83,23 @@ def ended_before(connection: Connection, number: int) -> set[int] | None:
 
 
 def gate_of(connection: Connection, number: int) -> Gate | None:
-    """The gate that an iteration sampled with; None if it did not sample, or with none."""
+    """The gate that an iteration began to sample with; None if it did not sample, or with none."""
+    gates = _gates_of(connection, number)
+    return gates[min(gates)] if gates else None
+
+
+def _gates_of(connection: Connection, number: int) -> dict[int, Gate]:
+    """The gate of each task of sampling that has one, by number of the task."""
     query = (
-        select(task.c.spec_json)
+        select(task.c.id, task.c.spec_json)
         .join(iteration, iteration.c.id == task.c.iteration_id)
         .where(iteration.c.number == number, task.c.kind == "sample")
-        .order_by(task.c.id)
-        .limit(1)
     )
-    content = connection.scalar(query)
-    if content is None:
-        return None
-    gate = from_json_text(content)["settings"].get("gate")
-    return None if gate is None else Gate.from_json(gate)
+    told = {
+        task_id: from_json_text(content)["settings"].get("gate")
+        for task_id, content in connection.execute(query)
+    }
+    return {task_id: Gate.from_json(gate) for task_id, gate in told.items() if gate}
 
 
 def coverages(connection: Connection) -> dict[int, dict[str, float]]:
@@ -129,32 +134,38 @@ def _statistics(connection: Connection) -> dict[int, dict[str, float]]:
 
 
 def _excess(connection: Connection, numbers: list[int]) -> dict[int, list[float]]:
-    """By how many times its limit the spread of each flagged frame was too large."""
+    """By how many times its limit the spread of each flagged frame was too large.
+
+    The limits are those of the first round, to which the factor on them refers. Frames that waited
+    and are within the limits of their own round by now are left out.
+    """
     query = (
         select(
             iteration.c.number,
+            trajectory.c.task_id,
             candidate.c.energy_spread,
             candidate.c.force_spread_mean,
             candidate.c.force_spread_max,
             candidate.c.force_scale,
         )
         .join(iteration, iteration.c.id == candidate.c.iteration_id)
+        .join(trajectory, trajectory.c.id == candidate.c.trajectory_id)
         .where(candidate.c.reason == "flagged", iteration.c.number.in_(numbers))
         .order_by(iteration.c.number, candidate.c.id)
     )
-    gates = {number: gate_of(connection, number) for number in numbers}
+    gates = {number: _gates_of(connection, number) for number in numbers}
     found: dict[int, list[float]] = {}
     for row in connection.execute(query):
-        gate = gates[row.number]
         spread = Spread(
             nan_if_none(row.energy_spread),
             nan_if_none(row.force_spread_mean),
             nan_if_none(row.force_spread_max),
             nan_if_none(row.force_scale),
         )
-        # that of the first round, to which the factor on the limits refers
-        if gate is not None:
-            found.setdefault(row.number, []).append(gate.worst(spread)[1])
+        own = gates[row.number].get(row.task_id)
+        if own is not None and own.exceeded(spread) is not None:
+            first = gates[row.number][min(gates[row.number])]
+            found.setdefault(row.number, []).append(first.worst(spread)[1])
     return found
 
 
