@@ -1,7 +1,7 @@
 """Aluminium from random boxes: what the loop finds by itself, beside draws at random.
 
     python benchmarks/aluminium.py --potential FILE [--seeds 3] [--arms active,boxes,md]
-        [--labels 400] [--at 200,300] [--frames final|tuning] [--longer 2] [--json FILE]
+        [--labels 400] [--at 200,300] [--frames final|second|tuning] [--longer 2] [--json FILE]
 
 FILE is a setfl file with aluminium (Debian: package `lammps-data`, Al_mm.eam.fs); it stands for the
 QM. Arms, all with the same number of labels and the same training from random weights:
@@ -13,10 +13,12 @@ QM. Arms, all with the same number of labels and the same training from random w
 
 Scores are root mean square errors on frames that no arm has seen (`aluminium_frames`): twelve
 states, the root of the mean square over them and the worst of them. Recipes and settings were
-chosen on the frames `tuning`; `final` are others. `--longer 2` trains once more with twice the
-epochs, to see whether the recipe has converged; `--at` trains on the first so many labels of each
-arm, too. Properties are those of the potential that the
-campaign ends with, beside the reference's.
+chosen on the frames `tuning`, and some of them (tolerance, stresses) by looks at `second`; nothing
+was chosen on `final`. `--longer 2` trains once more with twice the epochs, to see whether the
+recipe has converged; `--at` trains on the first so many labels of each arm, too. Properties are
+those of the potential that the campaign ends with, beside the reference's. What the campaign says
+about itself (`aluminium_loop`): coverage, errors of frames drawn at random that were not flagged,
+and for how long its generations sample until a frame is flagged, all under the same limits.
 """
 
 import argparse
@@ -34,10 +36,12 @@ from typing import Any
 import arguments
 import numpy as np
 from aluminium_frames import groups, reference_frames
+from aluminium_loop import missed_errors, survival
 
 from alflow import registry
 from alflow.config.campaign import CampaignSettings
 from alflow.config.loading import load_campaign
+from alflow.core.comparison import compared
 from alflow.core.datasets import LabelledStructure
 from alflow.core.labels import Failure, Label
 from alflow.core.sampling import Gate
@@ -52,8 +56,10 @@ from alflow.store.views import progress
 from alflow.training.evaluate import predict
 
 CAMPAIGN = Path(__file__).parent.parent / "workflows" / "aluminum" / "campaign.yaml"
-FRAME_SEEDS = {"tuning": 1, "final": 2}
+FRAME_SEEDS = {"tuning": 1, "second": 2, "final": 3}
 ARMS = ("active", "boxes", "md")
+SURVIVAL_BOXES = 32
+"""Trajectories by which generations are compared."""
 Labelled = list[LabelledStructure]
 Frames = Mapping[str, Labelled]
 """Labelled frames by group."""
@@ -100,8 +106,6 @@ def scores(potential: Potential, frames: Frames) -> dict[str, float]:
 def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[str, Any]:
     """Run the campaign as a user would; its labels, its last weights, and the time it took."""
     text = CAMPAIGN.read_text().replace("Al_mm.eam.fs", str(file))
-    per_iteration = int(problem.settings.acquire.per_iteration)
-    iterations = -(-(labels - problem.settings.loop.bootstrap) // per_iteration)
     lines = [
         f"seed: {seed}" if line.startswith("seed:") else line for line in text.splitlines()
     ]
@@ -115,16 +119,30 @@ def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[s
     with (folder / "log").open("w") as log:
         subprocess.run(command, cwd=folder, check=True, stdout=log, stderr=log)
     wall_s = time.monotonic() - begun
-    print(f"    campaign in {folder}, about {iterations} iterations", flush=True)
+    print(f"    campaign in {folder}", flush=True)
     with open_store(folder / "al.db", read_only=True) as store:
         level = problem.settings.label.primary
         ready = [one.number for one in progress(store).generations if one.state == "ready"]
-        data = list(store.dataset(Split.TRAIN, level))
-        weights = store.weights(ready[-1])
+        weights = {number: store.weights(number) for number in ready}
+        counts = {k: len(store.dataset(Split.TRAIN, level, generation=k)) for k in ready}
         with store.read() as connection:
             told = coverages(connection)
-        spread = [{"iteration": number, **told[number]} for number in sorted(told)[-3:]]
-    return {"data": data, "weights": weights, "wall_s": wall_s, "spread": spread}
+        found = {
+            "data": list(store.dataset(Split.TRAIN, level)),
+            "weights": weights,
+            "wall_s": wall_s,
+            "spread": [{"iteration": k, **told[k]} for k in sorted(told)[-3:]],
+            "missed": missed_errors(store),
+        }
+    generations = [
+        {
+            "generation": number,
+            "labels": counts[number],
+            **scores(load_potential(weights[number], "cpu"), problem.frames),
+        }
+        for number in ready
+    ]
+    return found | {"generations": generations}
 
 
 def draw_boxes(problem: Problem, seed: int, count: int) -> Labelled:
@@ -173,36 +191,26 @@ def labelled(labeler: EamLabeler, structures: Sequence[Structure], group: str) -
     return found
 
 
-def properties(
-    problem: Problem, potential: Potential
-) -> dict[str, dict[str, float | None]]:
-    """Properties by the potential and by the reference, by name."""
-    found: dict[str, dict[str, float | None]] = {}
-    for suite in problem.settings.validate.suites:
-        ours = suite.create().run(potential, 1)
-        theirs = {
-            one.name: one for one in suite.create().run(problem.reference, 1).properties
-        }
-        for one in ours.properties:
-            if one.name in theirs:
-                found[one.name] = {
-                    "value": one.value,
-                    "spread": one.spread,
-                    "reference": theirs[one.name].value,
-                }
-    return found
+def properties(problem: Problem, potential: Potential) -> list[dict[str, Any]]:
+    """Properties by the potential beside those by the reference, and how far curves are apart."""
+    suites = [suite.create() for suite in problem.settings.validate.suites]
+    ours = [suite.run(potential, 1) for suite in suites]
+    theirs = [suite.run(problem.reference, 1) for suite in suites]
+    level = problem.settings.label.primary
+    return [one.to_json() for one in compared(ours, theirs, level, {})]
 
 
 def run_arm(
     problem: Problem, arm: str, options: argparse.Namespace, seed: int
 ) -> dict[str, Any]:
     """One arm with one seed."""
-    begun, weights = time.monotonic(), None
+    begun, weights = time.monotonic(), {}
     found: dict[str, Any] = {"arm": arm, "seed": seed}
     if arm == "active":
         done = run_campaign(problem, options.potential, seed, options.labels)
-        data, weights = done["data"], done["weights"]
-        found["campaign_wall_s"], found["spread"] = done["wall_s"], done["spread"]
+        data, weights = done.pop("data"), done.pop("weights")
+        found["campaign_wall_s"] = done.pop("wall_s")
+        found |= done
     else:
         draw = draw_boxes if arm == "boxes" else draw_md
         data = draw(problem, seed, options.labels)
@@ -222,10 +230,12 @@ def run_arm(
     if options.longer:
         longer = train(problem, data, child_seed(seed, "train"), options.longer)
         found["longer"] = scores(longer, problem.frames)
-    if weights is not None:
-        final = load_potential(weights, "cpu")
-        found["campaign"] = scores(final, problem.frames)
+    if weights:
+        final = load_potential(weights[max(weights)], "cpu")
+        found["campaign"] = found["generations"][-1]
         found["properties"] = properties(problem, final)
+        starts = _boxes(problem.settings, child_seed(seed, "survival"), SURVIVAL_BOXES)
+        found["survival"] = survival(problem.settings, weights, starts, seed)
     return found
 
 
@@ -253,11 +263,26 @@ def show(found: Mapping[str, Any]) -> None:
             f"    {one['labels']} labels: force {one['force_rmse_mean_meV_per_A']:.1f} "
             f"worst {one['force_rmse_worst_meV_per_A']:.1f} meV/Å"
         )
-    for name, one in found.get("properties", {}).items():
-        spread = "" if one["spread"] is None else f" ± {one['spread']:.3g}"
+    for one in found.get("generations", ()):
         print(
-            f"    {name:45s} {one['value']:10.4g}{spread:10s} reference {one['reference']:10.4g}"
+            f"    g{one['generation']}, {one['labels']} labels: "
+            f"force {one['force_rmse_mean_meV_per_A']:.1f} "
+            f"worst {one['force_rmse_worst_meV_per_A']:.1f} meV/Å"
         )
+    for one in found.get("missed", ()):
+        print(
+            f"    i{one['iteration']}: {one['n']} frames at random, not flagged: "
+            f"force error {one['force_error_meV_per_A']:.0f} meV/Å"
+        )
+    for one in found.get("survival", ()):
+        print(
+            f"    g{one['generation']}: {one['sampled_ps']:.0f} ps, {one['flagged']} flagged, "
+            f"{one['ps_per_flag']:.2g} ps each"
+        )
+    for one in found.get("properties", ()):
+        spread = "" if one["spread"] is None else f" ± {one['spread']:.3g}"
+        beside = "" if one["reference"] is None else f" reference {one['reference']:10.4g}"
+        print(f"    {one['name']:45s} {one['value']:10.4g}{spread:10s}{beside}")
 
 
 def prepare(file: Path, frames: str) -> Problem:

@@ -148,6 +148,10 @@ class LoopSettings(Settings):
     labels. Default half of `acquire.per_iteration`."""
     bootstrap: int = Field(default=64, ge=1)
     """Number of structures that are built and labelled before the first training."""
+    growth: float | None = Field(default=None, gt=0)
+    """No iteration asks for more labels than this share of those asked for before it: what an
+    ensemble of few labels chooses is hardly better than chance. Null: as many as
+    `acquire.per_iteration` from the first."""
     max_iterations: int = Field(default=20, ge=0)
     """Number of the last iteration; 0 trains on the bootstrap structures alone."""
     gate: Annotated[GateSettings, BeforeValidator(_empty_section)] = GateSettings()

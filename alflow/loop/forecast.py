@@ -1,6 +1,5 @@
 """What labels cost, and when the rest will be done: told as far as it was measured, no further."""
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alflow.core.cost import Measured, compositions, fit
+from alflow.loop.batches import Batches
 from alflow.loop.outlook import CampaignLeft, Forecast, LabelsLeft, LevelCost
 from alflow.store import CampaignState, Store
 from alflow.store.costs import (
@@ -39,8 +39,7 @@ class Basis:
         measured: Measured labels by level, by id.
         pending: Atomic numbers of what waits for a label, by level.
         stages: When iterations were labelled, by level, by number.
-        per_iteration: Labels that an iteration may ask for.
-        max_labels: Labels that all may ask for together; None sets no limit.
+        batches: How many labels iterations may ask for.
         max_iterations: Number of the last iteration.
     """
 
@@ -51,8 +50,7 @@ class Basis:
     measured: Mapping[str, Sequence[MeasuredLabel]]
     pending: Mapping[str, Sequence[UInt8[np.ndarray, " atoms"]]]
     stages: Mapping[str, Sequence[LabelStage]]
-    per_iteration: int
-    max_labels: int | None
+    batches: Batches
     max_iterations: int
 
 
@@ -73,8 +71,11 @@ def forecast(store: Store, now: float | None = None) -> Forecast:
                 measured={name: measured_labels(connection, name) for name in levels},
                 pending=pending(connection),
                 stages={name: label_stages(connection, name) for name in levels},
-                per_iteration=int(config.get("acquire", {}).get("per_iteration", 0)),
-                max_labels=config.get("stop", {}).get("budget", {}).get("labels"),
+                batches=Batches(
+                    int(config.get("acquire", {}).get("per_iteration", 0)),
+                    config.get("loop", {}).get("growth"),
+                    config.get("stop", {}).get("budget", {}).get("labels"),
+                ),
                 max_iterations=int(config.get("loop", {}).get("max_iterations", 0)),
             )
         )
@@ -141,12 +142,11 @@ def _campaign_left(left: Sequence[LabelsLeft], basis: Basis) -> CampaignLeft | N
     last = view.iterations[-1]
     stages = basis.stages.get(basis.primary, ())
     is_asked = last.ended or any(one.iteration == last.number for one in stages)
-    n = (basis.max_iterations - last.number + (not is_asked)) * basis.per_iteration
-    if basis.max_labels is not None:
-        n = min(n, basis.max_labels - view.n_requested)
-    if n <= 0:
+    n_open = basis.max_iterations - last.number + (not is_asked)
+    batches = basis.batches.to_come(view.n_requested, n_open)
+    if not batches:
         return None
-    n_iterations = math.ceil(n / basis.per_iteration)
+    n, n_iterations = sum(batches), len(batches)
     each = float(np.mean([one.measured.core_s for one in measured if one.iteration > 0]))
     before, after, cores = (float(np.median(values)) for values in zip(*paces, strict=True))
     core_s = n * each

@@ -20,6 +20,7 @@ from enum import StrEnum
 
 from alflow.config.campaign import CampaignSettings
 from alflow.loop import bandit, overlap
+from alflow.loop.batches import Batches
 from alflow.loop.gate import Comparison, from_statistics
 from alflow.loop.promotion import Phase, is_due, is_promotion, ordinary, outcome
 from alflow.loop.publish import sample_keys
@@ -381,16 +382,7 @@ _PHASES: Mapping[
 
 def label_budget(progress: Progress, settings: CampaignSettings) -> int:
     """How many labels the current iteration may ask for."""
-    return places(progress.n_requested, settings)
-
-
-def places(n_requested: int, settings: CampaignSettings) -> int:
-    """How many labels an iteration may ask for when so many have been asked for before it."""
-    per_iteration = int(settings.acquire.per_iteration)
-    limit = settings.stop.budget.labels
-    if limit is None:
-        return per_iteration
-    return max(0, min(per_iteration, limit - n_requested))
+    return Batches.of(settings).places(progress.n_requested)
 
 
 def _failed(last: IterationProgress, kind: str, what: str) -> Action:

@@ -15,7 +15,7 @@ from alflow.config.campaign import CampaignSettings
 from alflow.core.past import Checked, PastIteration
 from alflow.core.sampling import Candidate, Decision, Gate, Limit, Selection, Verdict
 from alflow.core.seeds import child_seed
-from alflow.loop.plan import places
+from alflow.loop.batches import Batches
 from alflow.store.replaying import Kept, Path, Selected
 
 FLAGGED = "flagged"
@@ -146,13 +146,16 @@ def replayed(
         asked: The settings that are asked about.
         past: What earlier iterations had taught, as far as rules are told.
     """
-    budget = places(then.n_requested, real) if then.n_places is None else then.n_places
+    batches, asked_batches = Batches.of(real), Batches.of(asked)
+    budget = then.n_places
+    if budget is None:
+        budget = batches.places(then.n_requested)
     own = tuple(one.candidate for one in then.kept)
     found = _select(then, own, real, budget, then.gate)
     is_same_rule = asked.acquire == real.acquire
     gates = then.gates if is_same_rule else _gates(then, asked, past)
-    is_same_budget = is_same_rule and asked.stop.budget.labels == real.stop.budget.labels
-    budget_now = budget if is_same_budget else places(then.n_requested, asked)
+    is_same_budget = is_same_rule and asked_batches == batches
+    budget_now = budget if is_same_budget else asked_batches.places(then.n_requested)
     pool = Pool(own)
     if gates != then.gates:
         pool = judged(then.kept, then.paths, then.gates, gates)

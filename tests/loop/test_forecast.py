@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from alflow.core.cost import Measured
+from alflow.loop.batches import Batches
 from alflow.loop.forecast import Basis, foretell
 from alflow.store.costs import LabelStage, MeasuredLabel
 from alflow.store.views import IterationProgress, Progress
@@ -57,8 +58,7 @@ def known(**changes):
         "measured": {"dft": [label(k) for k in (1, 2) for _ in range(10)] + [label(3)] * 5},
         "pending": {"dft": [carbons(4)] * 5},
         "stages": {"dft": stages},
-        "per_iteration": 10,
-        "max_labels": 75,
+        "batches": Batches(10, limit=75),
         "max_iterations": 20,
     }
     return Basis(**{**values, **changes})
@@ -138,7 +138,7 @@ def test_what_is_left_of_the_budget():
 @pytest.mark.parametrize(
     ("changes", "n_labels", "n_iterations"),
     [
-        ({"max_labels": None, "max_iterations": 6}, 30, 3),
+        ({"batches": Batches(10), "max_iterations": 6}, 30, 3),
         ({"max_iterations": 4}, 10, 1),
         (
             {"progress": view(ended(1), ended(2), IterationProgress(4, "sample"))},
@@ -155,8 +155,8 @@ def test_what_ends_a_campaign_first(changes, n_labels, n_iterations):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"max_labels": 40},
-        {"max_iterations": 3, "max_labels": None},
+        {"batches": Batches(10, limit=40)},
+        {"max_iterations": 3, "batches": Batches(10)},
         {"stages": {"dft": known().stages["dft"][2:]}},
         {"progress": view(ended(2), state="converged")},
     ],
