@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -13,7 +13,7 @@ from alflow.cli.terminal import JsonFlag, Listing, cell, emit, emit_json, plain_
 from alflow.cli.training import running_trainings, training_line
 
 if TYPE_CHECKING:
-    from alflow.store.views import Status
+    from alflow.store.views import ManagerStatus, Status
 
 NEEDS_ATTENTION = 3
 """Exit code of `status` when someone should look: failed, stopped, or nobody runs it."""
@@ -48,7 +48,32 @@ def status(
         raise typer.Exit(NEEDS_ATTENTION)
 
 
-def needs_attention(view: "Status") -> bool:
+@runtime_checkable
+class Stands(Protocol):
+    """What a verdict is about: how a campaign stands, and who runs it."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands."""
+
+    @property
+    def verdict(self) -> str:
+        """Why, a sentence; empty while it runs."""
+
+    @property
+    def stop_requested(self) -> str | None:
+        """None, drain or now."""
+
+    @property
+    def iteration(self) -> int | None:
+        """Number of the last iteration, None before the first."""
+
+    @property
+    def manager(self) -> "ManagerStatus":
+        """Who runs it."""
+
+
+def needs_attention(view: Stands) -> bool:
     """Whether work is left and nobody does it."""
     if view.state in ("converged", "finished"):
         return False
@@ -63,7 +88,7 @@ _GO_ON = {
 """What to type in a state that a campaign does not leave by itself."""
 
 
-def verdict(view: "Status", database: str) -> str:
+def verdict(view: Stands, database: str) -> str:
     """One sentence about where the campaign stands and what to type next."""
     database = shlex.quote(database)
     if view.state in ("converged", "finished"):
