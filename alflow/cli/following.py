@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,6 +22,8 @@ from alflow.cli.terminal import PREFERENCES
 from alflow.core.errors import StoreError
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from alflow.loop.campaign import OpenCampaign
     from alflow.loop.watching import Seen, Watcher
 
@@ -58,17 +60,17 @@ class _Screen(Console):
         return False
 
 
-def is_drawable(stream: TextIO) -> bool:
+def is_drawable(stream: "TextIO") -> bool:
     """Whether a view can be drawn there: on a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
-def is_ascii(stream: TextIO) -> bool:
+def is_ascii(stream: "TextIO") -> bool:
     """Whether a stream can show nothing but ASCII for sure."""
     return not (stream.encoding or "").lower().replace("-", "").startswith("utf")
 
 
-def line(text: str, stream: TextIO) -> None:
+def line(text: str, stream: "TextIO") -> None:
     """Print a line with its time in UTC."""
     stamp = datetime.now(UTC).strftime("%H:%M:%SZ")
     print(f"{stamp} {shown(text, is_ascii=is_ascii(stream))}", file=stream, flush=True)
@@ -106,7 +108,7 @@ class Drawing:
 
 
 @contextlib.contextmanager
-def drawing(stream: TextIO, database: str, share: float = 1.0) -> Iterator[Drawing]:
+def drawing(stream: "TextIO", database: str, share: float = 1.0) -> Iterator[Drawing]:
     """A view in the last lines of a terminal; what is printed on stderr appears above it."""
     console = _Screen(
         file=stream,
@@ -154,7 +156,7 @@ class Lines:
         changes: What is told.
     """
 
-    stream: TextIO
+    stream: "TextIO"
     changes: Changes
     _beat: float = field(default_factory=time.monotonic)
     _problem: str = ""
@@ -178,7 +180,7 @@ View = Drawing | Lines
 
 
 @contextlib.contextmanager
-def view_on(stream: TextIO, database: str) -> Iterator[View]:
+def view_on(stream: "TextIO", database: str) -> Iterator[View]:
     """What suits the stream."""
     if is_drawable(stream):
         with drawing(stream, database) as view:

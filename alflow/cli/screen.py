@@ -245,8 +245,8 @@ def _running(seen: "Seen", most: int) -> list[list[Part]]:
     lines: list[list[Part]] = []
     for one in seen.running[:most]:
         where = f" · {one.host}" if one.host else ""
-        seconds = max(0, int(seen.now - one.since))
-        since = clock(seconds) if seconds >= _MINUTE_S else f"{seconds} s"
+        seconds = max(0.0, seen.now - one.since)
+        since = clock(seconds) if seconds >= _MINUTE_S else f"{seconds:.0f} s"
         said = f" · epoch {one.said['epoch'] + 1:.0f}" if "epoch" in one.said else ""
         said += f" of {one.said['epochs']:.0f}" if said and "epochs" in one.said else ""
         text = f"t-{one.task_id} {one.key}{where} · {since}{said}"

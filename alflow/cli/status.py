@@ -1,8 +1,10 @@
 """`alflow status`: one screen that says how a campaign is."""
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -28,13 +30,29 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    db: DbArgument = None, db_option: DbOption = None, as_json: JsonFlag = False
+    db: DbArgument = None,
+    db_option: DbOption = None,
+    *,
+    as_json: JsonFlag = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print numbers for Prometheus.")
+    ] = False,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.prom",
+            help="Write them, for the textfile collector of node_exporter.",
+        ),
+    ] = None,
 ) -> None:
     """Say how a campaign is. Exit code 0: running or done; 3: needs attention."""
     from alflow.loop.forecast import forecast
     from alflow.store import views
 
     database = existing_database(db, db_option)
+    if metrics or metrics_file is not None:
+        _tell_metrics(database, metrics_file)
+        return
     with reading(database) as store:
         view = views.status(store)
         trainings = running_trainings(store, database)
@@ -45,6 +63,29 @@ def status(
     else:
         emit("\n".join(screen(view, name, trainings, costs.sentences())))
     if needs_attention(view):
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _tell_metrics(database: str, path: Path | None) -> None:
+    """Numbers for Prometheus on stdout, or in a file."""
+    from alflow.cli.metrics import exposition, write
+    from alflow.execution.files import CampaignFiles
+    from alflow.loop.campaign import campaign_directory
+    from alflow.loop.watching import Watcher
+    from alflow.store import costs, views
+
+    with reading(database) as store:
+        files = CampaignFiles(campaign_directory(database, store.campaign().name, store))
+        seen = Watcher(store, files).look(time.time())
+        tasks = views.status(store).tasks
+        with store.read() as connection:
+            core_s = costs.core_seconds(connection)
+    text = exposition(seen, tasks, core_s)
+    if path is None:
+        emit(text.rstrip("\n"))
+    else:
+        write(text, path)
+    if needs_attention(seen.standing):
         raise typer.Exit(NEEDS_ATTENTION)
 
 

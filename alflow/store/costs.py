@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from alflow.core.cost import Measured
 from alflow.core.tasks import TaskState
@@ -115,28 +115,50 @@ class Spent:
 
 def spent(connection: Connection, until: float | None = None) -> Spent:
     """What all attempts so far have cost, or those that had ended at a moment [s since 1970]."""
-    by_surroundings = (
-        select(attempt.c.env_id, func.sum(attempt.c.wall_s))
-        .where(attempt.c.wall_s.is_not(None))
-        .group_by(attempt.c.env_id)
-    )
+    ended: ColumnElement[bool] = attempt.c.wall_s.is_not(None)
     times = select(func.min(attempt.c.started), func.max(attempt.c.ended))
     if until is not None:
-        by_surroundings = by_surroundings.where(attempt.c.ended <= until)
+        ended &= attempt.c.ended <= until
         times = times.where(attempt.c.ended <= until)
-    packages = {
-        number: json.loads(content)
-        for number, content in connection.execute(
-            select(environment.c.id, environment.c.packages_json)
-        )
-    }
-    seconds = 0.0
-    for env_id, wall_s in connection.execute(by_surroundings):
-        told = str(packages.get(env_id, {}).get("threads", ""))
-        seconds += wall_s * (int(told) if told.isdecimal() and int(told) else 1)
+    by_surroundings = (
+        select(attempt.c.env_id, func.sum(attempt.c.wall_s))
+        .where(ended)
+        .group_by(attempt.c.env_id)
+    )
+    threads = _threads(connection)
+    seconds = sum(
+        wall_s * threads.get(env_id, 1)
+        for env_id, wall_s in connection.execute(by_surroundings)
+    )
     first, last = connection.execute(times).one()
     wall_s = 0.0 if first is None or last is None else max(0.0, last - first)
     return Spent(seconds / 3600, wall_s / 3600)
+
+
+def core_seconds(connection: Connection) -> dict[str, float]:
+    """What all attempts have cost so far by kind of task [core-seconds]."""
+    query = (
+        select(task.c.kind, attempt.c.env_id, func.sum(attempt.c.wall_s))
+        .join(task, task.c.id == attempt.c.task_id)
+        .where(attempt.c.wall_s.is_not(None))
+        .group_by(task.c.kind, attempt.c.env_id)
+        .order_by(task.c.kind)
+    )
+    threads = _threads(connection)
+    found: dict[str, float] = defaultdict(float)
+    for kind, env_id, wall_s in connection.execute(query):
+        found[kind] += wall_s * threads.get(env_id, 1)
+    return dict(found)
+
+
+def _threads(connection: Connection) -> dict[int | None, int]:
+    """Threads that attempts used, by what they ran with."""
+    found: dict[int | None, int] = {}
+    query = select(environment.c.id, environment.c.packages_json)
+    for number, content in connection.execute(query):
+        told = str(json.loads(content).get("threads", ""))
+        found[number] = int(told) if told.isdecimal() and int(told) else 1
+    return found
 
 
 def level_names(connection: Connection) -> list[str]:
