@@ -37,6 +37,7 @@ from alflow.cli import (
     themes,
     trial,
     validate,
+    watch,
 )
 from alflow.core.errors import AlflowError
 
@@ -96,7 +97,18 @@ app.command("try", rich_help_panel=themes.START)(trial.try_)
 simulate.register(app)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (task, validate, reproduce, stop, status, inspection, replay, levels, report):
+for _theme in (
+    task,
+    validate,
+    reproduce,
+    stop,
+    status,
+    watch,
+    inspection,
+    replay,
+    levels,
+    report,
+):
     _theme.register(app)
 for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)

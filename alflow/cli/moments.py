@@ -1,7 +1,9 @@
 """Times and durations as people read them."""
 
+import math
 from datetime import UTC, datetime
 
+_SHORT_S = 10
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
@@ -28,3 +30,26 @@ def lasting(seconds: float) -> str:
 def ago(seconds: float) -> str:
     """A time that has passed [s], in its largest sensible unit."""
     return f"{lasting(seconds)} ago"
+
+
+def clock(seconds: float) -> str:
+    """A time that was measured [s], as a clock shows it; with a unit where that would be zero."""
+    if seconds < _SHORT_S:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    hours, minutes = whole // _HOUR_S, whole // _MINUTE_S % _MINUTE_S
+    head = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{head}:{whole % _MINUTE_S:02d}"
+
+
+def coarse(seconds: float) -> str:
+    """A time that is estimated [s]: no more digits than it deserves, and never nothing."""
+    if seconds < _MINUTE_S:
+        return "<1 min"
+    if seconds < 10 * _MINUTE_S:
+        return f"~{math.ceil(seconds / _MINUTE_S)} min"
+    if seconds < _HOUR_S:
+        return f"~{5 * math.ceil(seconds / (5 * _MINUTE_S))} min"
+    if seconds < _DAY_S:
+        return f"~{round(2 * seconds / _HOUR_S) / 2:g} h"
+    return f"~{round(2 * seconds / _DAY_S) / 2:g} days"

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from alflow.cli.database import (
     new_database,
     report_path,
 )
+from alflow.cli.following import beside
 from alflow.cli.progress import ProgressLines
 from alflow.cli.terminal import emit
 from alflow.core.errors import SiteLost
@@ -29,9 +31,11 @@ from alflow.core.urls import without_secrets
 if TYPE_CHECKING:
     from types import FrameType
 
+    from alflow.core.protocols import Executor
     from alflow.execution.sites import Site
     from alflow.loop.campaign import OpenCampaign
     from alflow.loop.manager import Ending, StopSignal
+    from alflow.store import Workers
 
 
 class StopChoice(StrEnum):
@@ -194,12 +198,27 @@ def _manage(campaign: "OpenCampaign", how: _Run, stop: "StopSignal") -> "Ending"
     manager = Manager(campaign, executor, lines.show, stop)
     # After an error, too, what runs goes on to its end: the next manager takes it in.
     ending = Ending.DETACHED
-    executor.start()
-    try:
-        ending = manager.run(last_iteration=last)
-    finally:
-        executor.close(cancel=ending is not Ending.DETACHED)
+    campaign.store.record_workers(_workers(how.site, executor))
+    with beside(campaign, without_secrets(how.database)):
+        executor.start()
+        try:
+            ending = manager.run(last_iteration=last)
+        finally:
+            executor.close(cancel=ending is not Ending.DETACHED)
     return ending
+
+
+def _workers(site: "Site", executor: "Executor") -> "dict[str, Workers]":
+    """What the manager can hand work to, by pool."""
+    from alflow.store import Workers
+
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for kind, pool in executor.pools().items():
+        kinds[pool].add(kind)
+    return {
+        pool.label: Workers(pool.workers, frozenset(kinds[pool.label]))
+        for pool in site.distinct_pools()
+    }
 
 
 @contextlib.contextmanager

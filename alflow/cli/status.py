@@ -1,8 +1,10 @@
 """`alflow status`: one screen that says how a campaign is."""
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -13,7 +15,7 @@ from alflow.cli.terminal import JsonFlag, Listing, cell, emit, emit_json, plain_
 from alflow.cli.training import running_trainings, training_line
 
 if TYPE_CHECKING:
-    from alflow.store.views import Status
+    from alflow.store.views import ManagerStatus, Status
 
 NEEDS_ATTENTION = 3
 """Exit code of `status` when someone should look: failed, stopped, or nobody runs it."""
@@ -28,13 +30,29 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    db: DbArgument = None, db_option: DbOption = None, as_json: JsonFlag = False
+    db: DbArgument = None,
+    db_option: DbOption = None,
+    *,
+    as_json: JsonFlag = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print numbers for Prometheus.")
+    ] = False,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.prom",
+            help="Write them, for the textfile collector of node_exporter.",
+        ),
+    ] = None,
 ) -> None:
     """Say how a campaign is. Exit code 0: running or done; 3: needs attention."""
     from alflow.loop.forecast import forecast
     from alflow.store import views
 
     database = existing_database(db, db_option)
+    if metrics or metrics_file is not None:
+        _tell_metrics(database, metrics_file)
+        return
     with reading(database) as store:
         view = views.status(store)
         trainings = running_trainings(store, database)
@@ -48,7 +66,55 @@ def status(
         raise typer.Exit(NEEDS_ATTENTION)
 
 
-def needs_attention(view: "Status") -> bool:
+def _tell_metrics(database: str, path: Path | None) -> None:
+    """Numbers for Prometheus on stdout, or in a file."""
+    from alflow.cli.metrics import exposition, write
+    from alflow.execution.files import CampaignFiles
+    from alflow.loop.campaign import campaign_directory
+    from alflow.loop.watching import Watcher
+    from alflow.store import costs, views
+
+    with reading(database) as store:
+        files = CampaignFiles(campaign_directory(database, store.campaign().name, store))
+        seen = Watcher(store, files).look(time.time())
+        tasks = views.status(store).tasks
+        with store.read() as connection:
+            core_s = costs.core_seconds(connection)
+    text = exposition(seen, tasks, core_s)
+    if path is None:
+        emit(text.rstrip("\n"))
+    else:
+        write(text, path)
+    if needs_attention(seen.standing):
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+@runtime_checkable
+class Stands(Protocol):
+    """What a verdict is about: how a campaign stands, and who runs it."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands."""
+
+    @property
+    def verdict(self) -> str:
+        """Why, a sentence; empty while it runs."""
+
+    @property
+    def stop_requested(self) -> str | None:
+        """None, drain or now."""
+
+    @property
+    def iteration(self) -> int | None:
+        """Number of the last iteration, None before the first."""
+
+    @property
+    def manager(self) -> "ManagerStatus":
+        """Who runs it."""
+
+
+def needs_attention(view: Stands) -> bool:
     """Whether work is left and nobody does it."""
     if view.state in ("converged", "finished"):
         return False
@@ -63,7 +129,7 @@ _GO_ON = {
 """What to type in a state that a campaign does not leave by itself."""
 
 
-def verdict(view: "Status", database: str) -> str:
+def verdict(view: Stands, database: str) -> str:
     """One sentence about where the campaign stands and what to type next."""
     database = shlex.quote(database)
     if view.state in ("converged", "finished"):

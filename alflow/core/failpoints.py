@@ -27,6 +27,7 @@ VARIABLE = "ALFLOW_FAILPOINT"
 _TRANSACTIONS = (
     "create-campaign",
     "record-directory",
+    "record-workers",
     "lease-take",
     "lease-renew",
     "lease-release",

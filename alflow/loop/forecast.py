@@ -56,21 +56,25 @@ class Basis:
 
 def forecast(store: Store, now: float | None = None) -> Forecast:
     """What the measured costs of a campaign say, as of now or another moment."""
-    view = progress(store)
+    view = progress(store, with_cost=False)
     if view == Progress.empty():
         return Forecast()
     config = store.campaign().config
+    primary = str(config.get("label", {}).get("primary", ""))
     with store.read() as connection:
         levels = level_names(connection)
+        waiting = pending(connection)
         return foretell(
             Basis(
                 now=time.time() if now is None else now,
                 is_run=view.state == CampaignState.RUNNING and has_manager(connection),
                 progress=view,
-                primary=str(config.get("label", {}).get("primary", "")),
+                primary=primary,
                 measured={name: measured_labels(connection, name) for name in levels},
-                pending=pending(connection),
-                stages={name: label_stages(connection, name) for name in levels},
+                pending=waiting,
+                stages={
+                    name: label_stages(connection, name) for name in {primary, *waiting}
+                },
                 batches=Batches(
                     int(config.get("acquire", {}).get("per_iteration", 0)),
                     config.get("loop", {}).get("growth"),

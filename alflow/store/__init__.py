@@ -25,6 +25,7 @@ from alflow.store.rows import (
     StopMode,
     TaskRow,
     TrajectoryRow,
+    Workers,
 )
 from alflow.store.store import Store
 
@@ -50,5 +51,6 @@ __all__ = [
     "Store",
     "TaskRow",
     "TrajectoryRow",
+    "Workers",
     "open_store",
 ]

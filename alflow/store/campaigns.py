@@ -11,13 +11,14 @@ from alflow.core.canonical import sha256_hex
 from alflow.core.errors import StoreError
 from alflow.store.codec import from_json_text, json_text
 from alflow.store.database import insert_new
-from alflow.store.rows import CampaignRow, CampaignState, Severity, StopMode
+from alflow.store.rows import CampaignRow, CampaignState, Severity, StopMode, Workers
 from alflow.store.schema import campaign, manager_lease, store_meta
 from alflow.store.statement import Statement
 from alflow.store.transaction import Transaction, utc_now
 
 _DIRECTORY = "directory"
-"""Key in `store_meta`: it says nothing about what the campaign found out."""
+_WORKERS = "workers"
+"""Keys in `store_meta`: they say nothing about what the campaign found out."""
 
 
 def create(connection: Connection, name: str, config: Mapping[str, Any], seed: int) -> int:
@@ -137,10 +138,29 @@ def directory(connection: Connection) -> Path | None:
 
 def record_directory(tx: Transaction, path: Path) -> None:
     """Remember where the campaign's files are."""
-    row = {"key": _DIRECTORY, "value": str(path.absolute())}
+    _record(tx, _DIRECTORY, str(path.absolute()))
+
+
+def workers(connection: Connection) -> dict[str, Workers]:
+    """What the last manager could hand work to, by pool; nothing if that was not recorded."""
+    query = select(store_meta.c.value).where(store_meta.c.key == _WORKERS)
+    found: dict[str, Any] = from_json_text(connection.scalar(query)) or {}
+    return {
+        pool: Workers(int(one["n"]), frozenset(one["kinds"])) for pool, one in found.items()
+    }
+
+
+def record_workers(tx: Transaction, pools: Mapping[str, Workers]) -> None:
+    """Remember what there is to hand work to, for those who watch."""
+    value = {pool: {"n": one.n, "kinds": sorted(one.kinds)} for pool, one in pools.items()}
+    _record(tx, _WORKERS, json_text(value))
+
+
+def _record(tx: Transaction, key: str, value: str) -> None:
+    row = {"key": key, "value": value}
     tx.connection.execute(insert_new(tx.connection, store_meta), row)
     tx.connection.execute(
-        store_meta.update().where(store_meta.c.key == _DIRECTORY), {"value": row["value"]}
+        store_meta.update().where(store_meta.c.key == key), {"value": value}
     )
 
 

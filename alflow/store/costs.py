@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from alflow.core.cost import Measured
+from alflow.core.tasks import TaskState
 from alflow.store import lease
 from alflow.store.rows import ItemState
 from alflow.store.schema import (
@@ -17,15 +18,20 @@ from alflow.store.schema import (
     environment,
     iteration,
     label,
+    label_count,
     label_item,
     level_of_theory,
     manager_lease,
     structure,
     task,
+    task_count,
 )
 
 MOST = 2000
 """Latest labels of a level that are looked at: enough for any model of what they cost."""
+
+LATEST = 20
+"""Iterations whose pace is looked at."""
 
 LABEL = "label"
 """The kind of task that labels."""
@@ -48,6 +54,7 @@ class MeasuredLabel:
 
 def measured_labels(connection: Connection, level: str) -> list[MeasuredLabel]:
     """The latest labels of a level that were made here and tell their time, by id."""
+    newest = _newest_iterations(connection, level)
     query = (
         select(
             label.c.extras_json, structure.c.numbers, iteration.c.number, label.c.created
@@ -57,8 +64,13 @@ def measured_labels(connection: Connection, level: str) -> list[MeasuredLabel]:
         .join(label_item, label_item.c.id == label.c.id)
         .join(task, task.c.id == label_item.c.task_id)
         .join(iteration, iteration.c.id == task.c.iteration_id)
-        .where(level_of_theory.c.name == level, label.c.attempt_id.is_not(None))
-        .order_by(label.c.id.desc())
+        .where(
+            level_of_theory.c.name == level,
+            label.c.attempt_id.is_not(None),
+            task.c.iteration_id.in_(newest),
+        )
+        # Not by the id alone: SQLite would read labels of other levels until it has enough.
+        .order_by((label.c.id + 0).desc())
         .limit(MOST)
     )
     found = []
@@ -69,6 +81,23 @@ def measured_labels(connection: Connection, level: str) -> list[MeasuredLabel]:
             one = Measured(np.frombuffer(numbers, np.uint8), float(told["wall_s"]), cores)
             found.append(MeasuredLabel(one, number, created))
     return found[::-1]
+
+
+def _newest_iterations(connection: Connection, level: str) -> list[int]:
+    """Ids of the iterations that asked for the latest labels of a level."""
+    query = (
+        select(label_count.c.iteration_id, func.sum(label_count.c.n))
+        .join(level_of_theory, level_of_theory.c.id == label_count.c.lot_id)
+        .where(level_of_theory.c.name == level, label_count.c.state == ItemState.OK)
+        .group_by(label_count.c.iteration_id)
+        .order_by(label_count.c.iteration_id.desc())
+    )
+    found, n = [], 0
+    for iteration_id, here in connection.execute(query):
+        if n < MOST:
+            found.append(iteration_id)
+        n += int(here)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +115,50 @@ class Spent:
 
 def spent(connection: Connection, until: float | None = None) -> Spent:
     """What all attempts so far have cost, or those that had ended at a moment [s since 1970]."""
-    by_surroundings = (
-        select(attempt.c.env_id, func.sum(attempt.c.wall_s))
-        .where(attempt.c.wall_s.is_not(None))
-        .group_by(attempt.c.env_id)
-    )
+    ended: ColumnElement[bool] = attempt.c.wall_s.is_not(None)
     times = select(func.min(attempt.c.started), func.max(attempt.c.ended))
     if until is not None:
-        by_surroundings = by_surroundings.where(attempt.c.ended <= until)
+        ended &= attempt.c.ended <= until
         times = times.where(attempt.c.ended <= until)
-    packages = {
-        number: json.loads(content)
-        for number, content in connection.execute(
-            select(environment.c.id, environment.c.packages_json)
-        )
-    }
-    seconds = 0.0
-    for env_id, wall_s in connection.execute(by_surroundings):
-        told = str(packages.get(env_id, {}).get("threads", ""))
-        seconds += wall_s * (int(told) if told.isdecimal() and int(told) else 1)
+    by_surroundings = (
+        select(attempt.c.env_id, func.sum(attempt.c.wall_s))
+        .where(ended)
+        .group_by(attempt.c.env_id)
+    )
+    threads = _threads(connection)
+    seconds = sum(
+        wall_s * threads.get(env_id, 1)
+        for env_id, wall_s in connection.execute(by_surroundings)
+    )
     first, last = connection.execute(times).one()
     wall_s = 0.0 if first is None or last is None else max(0.0, last - first)
     return Spent(seconds / 3600, wall_s / 3600)
+
+
+def core_seconds(connection: Connection) -> dict[str, float]:
+    """What all attempts have cost so far by kind of task [core-seconds]."""
+    query = (
+        select(task.c.kind, attempt.c.env_id, func.sum(attempt.c.wall_s))
+        .join(task, task.c.id == attempt.c.task_id)
+        .where(attempt.c.wall_s.is_not(None))
+        .group_by(task.c.kind, attempt.c.env_id)
+        .order_by(task.c.kind)
+    )
+    threads = _threads(connection)
+    found: dict[str, float] = defaultdict(float)
+    for kind, env_id, wall_s in connection.execute(query):
+        found[kind] += wall_s * threads.get(env_id, 1)
+    return dict(found)
+
+
+def _threads(connection: Connection) -> dict[int | None, int]:
+    """Threads that attempts used, by what they ran with."""
+    found: dict[int | None, int] = {}
+    query = select(environment.c.id, environment.c.packages_json)
+    for number, content in connection.execute(query):
+        told = str(json.loads(content).get("threads", ""))
+        found[number] = int(told) if told.isdecimal() and int(told) else 1
+    return found
 
 
 def level_names(connection: Connection) -> list[str]:
@@ -123,12 +174,19 @@ def measured(connection: Connection, level: str) -> list[Measured]:
 
 def pending(connection: Connection) -> Mapping[str, Sequence[UInt8[np.ndarray, " atoms"]]]:
     """Atomic numbers of the structures that wait for a label, by level."""
+    is_open = task_count.c.state.in_([TaskState.QUEUED, TaskState.LEASED])
+    asking = select(task_count.c.iteration_id).where(is_open, task_count.c.n > 0)
     query = (
         select(level_of_theory.c.name, structure.c.numbers)
         .join(label_item, label_item.c.lot_id == level_of_theory.c.id)
         .join(structure, structure.c.id == label_item.c.structure_id)
-        .where(label_item.c.state == ItemState.PENDING)
-        .order_by(label_item.c.id)
+        .join(task, task.c.id == label_item.c.task_id)
+        .where(
+            label_item.c.state == ItemState.PENDING,
+            task.c.iteration_id.in_(asking),
+            task.c.kind == LABEL,
+        )
+        .order_by(label_item.c.id + 0)
     )
     found = defaultdict(list)
     for name, numbers in connection.execute(query):
@@ -158,8 +216,9 @@ class LabelStage:
 
 
 def label_stages(connection: Connection, level: str) -> list[LabelStage]:
-    """When the iterations were labelled at a level, those that were, by number."""
+    """When the latest iterations were labelled at a level, those that were, by number."""
     newest = select(func.max(manager_lease.c.epoch)).scalar_subquery()
+    latest = select(iteration.c.id).order_by(iteration.c.number.desc()).limit(LATEST)
     handed_out = func.min(attempt.c.started).filter(attempt.c.epoch == newest)
     query = (
         select(
@@ -173,7 +232,11 @@ def label_stages(connection: Connection, level: str) -> list[LabelStage]:
         .join(task, task.c.iteration_id == iteration.c.id)
         .join(attempt, attempt.c.task_id == task.c.id)
         .join(level_of_theory, level_of_theory.c.id == task.c.lot_id)
-        .where(task.c.kind == LABEL, level_of_theory.c.name == level)
+        .where(
+            task.c.kind == LABEL,
+            level_of_theory.c.name == level,
+            iteration.c.id.in_(latest),
+        )
         .group_by(iteration.c.id, iteration.c.number)
         .order_by(iteration.c.number)
     )

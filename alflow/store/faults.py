@@ -189,7 +189,7 @@ def troubles(connection: Connection, now: float) -> Troubles:
         next_try=next_try,
         quarantined=_quarantined(connection),
         excluded=excluded_hosts(connection, now),
-        pools=_closed_pools(connection),
+        pools=closed_pools(connection),
     )
 
 
@@ -356,7 +356,8 @@ def _quarantined(connection: Connection) -> tuple[Quarantined, ...]:
     return tuple(Quarantined(*row) for row in connection.execute(query))
 
 
-def _closed_pools(connection: Connection) -> dict[str, str]:
+def closed_pools(connection: Connection) -> dict[str, str]:
+    """Pools that get no workers, each with the reason."""
     kinds = (POOL_CLOSED, POOL_OPEN)
     newest = (
         select(func.max(event.c.id))

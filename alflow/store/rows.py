@@ -106,6 +106,19 @@ class AttemptState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Workers:
+    """A pool, as those who watch a campaign need it.
+
+    Attributes:
+        n: Attempts that it runs at the same time.
+        kinds: Kinds of tasks that it runs.
+    """
+
+    n: int
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class CampaignRow:
     """The campaign of a store.
 

@@ -12,7 +12,14 @@ from alflow.core.failpoints import failpoint
 from alflow.store import blobs, campaigns, counting
 from alflow.store.database import Database, insert_new
 from alflow.store.lease import Lease, acquire
-from alflow.store.rows import CampaignRow, CampaignState, Glance, Severity, StopMode
+from alflow.store.rows import (
+    CampaignRow,
+    CampaignState,
+    Glance,
+    Severity,
+    StopMode,
+    Workers,
+)
 from alflow.store.schema import blob
 from alflow.store.transaction import Transaction, utc_now
 
@@ -166,6 +173,11 @@ class Session:
         """Remember the campaign's directory, where the database does not tell it by its place."""
         with self._write("record-directory") as tx:
             campaigns.record_directory(tx, path)
+
+    def record_workers(self, pools: Mapping[str, Workers]) -> None:
+        """Remember what the manager can hand work to, for those who watch."""
+        with self._write("record-workers") as tx:
+            campaigns.record_workers(tx, pools)
 
     def acquire_lease(self, holder: str) -> Lease:
         """Become the one manager that may write; `LeaseHeld` if another one is alive."""

@@ -3,7 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Select, and_, func, insert, literal, select
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+)
 
 from alflow.core.canonical import digest_of
 from alflow.core.errors import StoreError
@@ -23,6 +32,10 @@ from alflow.store.schema import (
 from alflow.store.transaction import Transaction
 
 _TRAINED_ON = (Split.TRAIN, Split.VAL)
+# The word stands in the statement itself, and in a query of its own: SQLite uses the index of such
+# labels only then.
+PUT_ASIDE = select(label.c.id).where(label.c.quality != literal_column(f"'{Quality.OK}'"))
+"""Ids of the labels that are not trusted."""
 
 
 def close(
@@ -164,7 +177,6 @@ def members_at(
 def put_aside(connection: Connection) -> Counter[int]:
     """Number of labels in snapshots that are not trusted any more, by generation."""
     interval, is_trained = snapshot_interval.c, snapshot_interval.c.role.in_(_TRAINED_ON)
-    untrusted = select(label.c.id).where(label.c.quality != Quality.OK)
     query = (
         select(ensemble.c.generation, func.count().label("n"))
         .select_from(ensemble)
@@ -177,7 +189,7 @@ def put_aside(connection: Connection) -> Counter[int]:
                 interval.to_seq.is_(None) | (interval.to_seq > snapshot.c.seq),
             ),
         )
-        .where(is_trained, interval.label_id.in_(untrusted))
+        .where(is_trained, interval.label_id.in_(PUT_ASIDE))
         .group_by(ensemble.c.generation)
     )
     return Counter({row.generation: row.n for row in connection.execute(query)})

@@ -12,7 +12,7 @@ from alflow.store import campaigns, lease, snapshots
 from alflow.store.codec import AnyRow, from_json_text, nan_if_none
 from alflow.store.costs import Spent, spent
 from alflow.store.faults import Troubles, troubles
-from alflow.store.rows import CampaignState, EnsembleState, ItemState, Quality, Split
+from alflow.store.rows import CampaignState, EnsembleState, ItemState, Split
 from alflow.store.schema import (
     campaign,
     campaign_structure,
@@ -201,8 +201,13 @@ class Status:
         return asdict(self)
 
 
-def progress(store: Store) -> Progress:
-    """What the planner needs to know; cheap enough for every turn of the manager."""
+def progress(store: Store, *, with_cost: bool = True) -> Progress:
+    """What the planner needs to know; cheap enough for every turn of the manager.
+
+    Args:
+        store: The store.
+        with_cost: Whether to add up what was spent, where that may matter to the planner.
+    """
     with store.read() as connection:
         if connection.scalar(select(campaign.c.id).limit(1)) is None:
             return Progress.empty()
@@ -213,8 +218,10 @@ def progress(store: Store) -> Progress:
         learnt = [count for count in labels if count[-1]]
         asked = [count for count in learnt if count[0] is not None]
         iterations = _iterations(connection, labels)
-        is_judged = any(one.ended for one in iterations) and (
-            iterations[-1].ended or _overlap(row.config)
+        is_judged = (
+            with_cost
+            and any(one.ended for one in iterations)
+            and (iterations[-1].ended or _overlap(row.config))
         )
         return Progress(
             state=str(row.state),
@@ -233,7 +240,7 @@ def progress(store: Store) -> Progress:
 
 def status(store: Store) -> Status:
     """What a person wants to know first."""
-    view = progress(store)
+    view = progress(store, with_cost=False)
     last = view.iterations[-1] if view.iterations else None
     ready = [g.number for g in view.generations if g.state == EnsembleState.READY]
     refused = [g.number for g in view.generations if g.state == EnsembleState.REJECTED]
@@ -255,7 +262,7 @@ def status(store: Store) -> Status:
             generation=ready[-1] if ready else None,
             labels=view.labels,
             tasks={kind: dict(states) for kind, states in totals.items()},
-            manager=_manager(connection),
+            manager=manager_status(connection),
             events=_events(connection),
             troubles=troubles(connection, utc_now()),
             arms=[one for one in yields if one.iteration == yields[-1].iteration],
@@ -315,7 +322,7 @@ def _put_aside(connection: Connection, primary: str | None) -> Counter[str]:
         select(place.c.split, func.count().label("n"))
         .join(label, label.c.structure_id == place.c.structure_id)
         .join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
-        .where(label.c.quality != Quality.OK, label.c.superseded_by.is_(None))
+        .where(label.c.id.in_(snapshots.PUT_ASIDE), label.c.superseded_by.is_(None))
         .group_by(place.c.split)
     )
     if primary is not None:
@@ -438,7 +445,8 @@ def _generations(connection: Connection) -> tuple[GenerationProgress, ...]:
     )
 
 
-def _manager(connection: Connection) -> ManagerStatus:
+def manager_status(connection: Connection) -> ManagerStatus:
+    """Who runs the campaign, by the clock of the database."""
     row = connection.execute(select(manager_lease)).one()
     if row.holder is None:
         return ManagerStatus(alive=False)

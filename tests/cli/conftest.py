@@ -1,4 +1,4 @@
-"""A small campaign in a database, and a runner for command lines."""
+"""A small campaign in a database, one that is only looked at, and a runner for command lines."""
 
 import itertools
 import json
@@ -13,7 +13,10 @@ from alflow.cli.main import run_command
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
 from alflow.core.tasks import Outcome, TaskSpec
+from alflow.loop.watching import Pool, Running, Seen, Stage
 from alflow.store import NewStructure, NewTask, open_store
+from alflow.store.standing import Standing, Trouble
+from alflow.store.views import ManagerStatus
 
 CONFIG = {
     "name": "water",
@@ -101,3 +104,62 @@ def database(tmp_path) -> Path:
         )
         lease.release()
     return path
+
+
+NOW = 100_000.0
+ALIVE = ManagerStatus(alive=True, holder="login3 (pid 41201)", silent_s=4.0)
+LOST = Trouble(
+    7, NOW - 30, "task-requeued", "warning", "t-905", "SCF not converged, " + "again " * 30
+)
+NOTE = Trouble(8, NOW - 10, "spread-drifts", "warning", "i7", "19 of 46 errors were beyond")
+STAGES = (
+    Stage("sample", 96, 1, 16, 16, 41.0, 100.0),
+    Stage("label", 38, 2, 8, 18, 125.0, 400.0),
+    Stage("train", 4, 0, 0, 0, 190.0, None),
+)
+
+
+def _standing(**changes):
+    values = {
+        "campaign": "ethanol-burst",
+        "config": {
+            "loop": {"max_iterations": 20},
+            "stop": {"converged": {"force_rmse_eV_per_A": 0.015, "survival_ps": 10.0}},
+        },
+        "state": "running",
+        "verdict": "",
+        "stop_requested": None,
+        "iteration": 7,
+        "phase": "label",
+        "under_way": {7: "label"},
+        "began": NOW - 4364.0,
+        "generation": 6,
+        "stages": (),
+        "labels": {"ok": 538, "pending": 26, "failed": 2},
+        "curves": {
+            "test_force_rmse_eV_per_A": {k: 0.1 / (k + 1) for k in range(7)},
+            "n_flagged": {k: 40.0 - 5 * k for k in range(1, 8)},
+            "n_trajectories": dict.fromkeys(range(1, 8), 50.0),
+        },
+        "attempts": (),
+        "manager": ALIVE,
+        "troubles": (NOTE, LOST),
+    }
+    return Standing(**{**values, **changes})
+
+
+def _view(stages=STAGES, n_running=24, **changes):
+    alive = changes.get("manager", ALIVE).alive
+    running = [
+        Running(k, f"label/i7/{k}", "label", "cpu-07", NOW - 92 - k)
+        for k in range(n_running)
+    ]
+    pools = [Pool("cpu", 28, 20), Pool("gpu", 4, 4)]
+    standing = _standing(**changes)
+    return Seen(standing, stages, running if alive else [], pools if alive else [], NOW)
+
+
+@pytest.fixture
+def a_view() -> Callable[..., Seen]:
+    """Makes a campaign as somebody sees it who watches; changes are those of its `Standing`."""
+    return _view

@@ -29,6 +29,7 @@ from alflow.store import (
     Quality,
     SightingKind,
     Store,
+    Workers,
     blobs,
     faults,
     open_store,
@@ -129,6 +130,7 @@ def run_to_the_end(folder: Path, iterations: int) -> None:
     with run_campaign(folder / "points.db", settings) as campaign:
         campaign.store.event("reached", "info", f"i{iterations}", {})
         campaign.store.record_directory(campaign.files.root)
+        campaign.store.record_workers({"local": Workers(1, frozenset({"label"}))})
         campaign.store.import_labelled(ImportSource("known.xyz", "0" * 64), "gupta", KNOWN)
         think_again(campaign.store)
         release_quarantined(campaign.store)
