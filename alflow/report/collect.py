@@ -24,6 +24,7 @@ from alflow.report.estimates import Work, survival_curve, timeline
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
+from alflow.store.chosen import chosen, force_pairs
 from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
 from alflow.store.yields import all_yields
@@ -269,21 +270,11 @@ class _Reader:
 
     def _selected(self, sampled: Sequence[int]) -> tuple[SelectedStructure, ...]:
         for number in reversed(sampled):
-            rows = history.selected(self._connection, number, MAX_SELECTED)
+            rows = chosen(self._connection, number, MAX_SELECTED)
             if rows:
-                return tuple(
-                    SelectedStructure(
-                        row.structure_id,
-                        row.formula,
-                        number,
-                        row.reason,
-                        row.measure,
-                        row.energy_spread,
-                        row.force_spread_max,
-                        row.decision_reason,
-                        row.label_state,
-                    )
-                    for row in rows
+                ids = [row.structure_id for row in rows]
+                return readings.selected(
+                    number, rows, force_pairs(self._connection, number, ids)
                 )
         return ()
 

@@ -19,6 +19,7 @@ from alflow.report.samples import (
     SurvivalCurve,
     Timeline,
 )
+from alflow.report.thumbnails import Thumbnail
 from alflow.store.yields import ArmYield
 
 
@@ -226,23 +227,34 @@ class SelectedStructure:
         structure_id: Number of the structure.
         formula: Its formula.
         iteration: Iteration that chose it.
+        generation: Generation that sampled it.
+        sampler: Sampler that found it.
+        source: Builder of the start of its trajectory.
+        time_fs: Simulated time at which it was found [fs].
         reason: flagged or audit.
         measure: Measure that exceeded its limit, empty for an audit frame.
         energy_spread: Energy spread over the square root of the number of atoms [eV].
         force_spread: Largest force spread of any atom [eV/Å].
         decision_reason: Why it was chosen.
         label_state: ok, failed or pending.
+        thumbnail: What it looks like, None if it has too many atoms to be drawn. The ringed atom
+            is the one whose force the generation got most wrong, once the label is there.
     """
 
     structure_id: int
     formula: str
     iteration: int
+    generation: int
+    sampler: str
+    source: str
+    time_fs: float
     reason: str
     measure: str
     energy_spread: float | None
     force_spread: float | None
     decision_reason: str
     label_state: str
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from jaxtyping import Float
 from alflow.core.comparison import compared
 from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Gate
-from alflow.report.content import LabelNoise, PropertyReport
+from alflow.report.content import LabelNoise, PropertyReport, SelectedStructure
 from alflow.report.estimates import calibration_factor, coverage
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
+from alflow.report.thumbnails import thumbnail
 from alflow.store.audits import Audit
+from alflow.store.chosen import Chosen, ForcePair
 from alflow.store.predictions import (
     CandidateSpread,
     NewLabelPrediction,
@@ -181,3 +183,42 @@ def noise(audits: Sequence[Audit]) -> LabelNoise:
         energy=tuple(one.energy / one.n_atoms for one in good),
         force=tuple(one.force for one in good if np.isfinite(one.force)),
     )
+
+
+def selected(
+    number: int, rows: Sequence[Chosen], forces: Mapping[int, ForcePair]
+) -> tuple[SelectedStructure, ...]:
+    """Chosen candidates of an iteration with their pictures.
+
+    Args:
+        number: Number of the iteration.
+        rows: The candidates.
+        forces: Forces by label and generation, by structure: they tell which atom to ring.
+    """
+    return tuple(
+        SelectedStructure(
+            row.structure_id,
+            row.formula,
+            number,
+            row.generation,
+            row.sampler,
+            row.source,
+            row.time_fs,
+            row.reason,
+            row.measure,
+            row.energy_spread,
+            row.force_spread_max,
+            row.decision_reason,
+            row.label_state,
+            thumbnail(row.structure, most_wrong(forces.get(row.structure_id))),
+        )
+        for row in rows
+    )
+
+
+def most_wrong(pair: ForcePair | None) -> int | None:
+    """The atom with the largest error of its force; None if nothing is known of all of them."""
+    if pair is None:
+        return None
+    errors = np.linalg.norm(pair.predicted - pair.labelled, axis=1)
+    return int(np.argmax(errors)) if np.isfinite(errors).all() else None

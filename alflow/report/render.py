@@ -2,8 +2,10 @@
 
 import json
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -37,21 +39,30 @@ def render_html(report: CampaignReport) -> str:
     # Figures are our own SVG, in which matplotlib has escaped all text.
     environment.filters["trusted"] = Markup
     environment.filters["unbroken"] = unbroken
-    style = files("alflow.report").joinpath("templates", "report.css").read_text("utf-8")
+    style, viewer = (_asset(name) for name in ("report.css", "viewer.js"))
+    parts = sections(report)
+    has_models = any(panel.cards for part in parts for panel in part.panels)
     return environment.get_template("report.html.j2").render(
         header=report.header,
         facts=_facts(report),
         verdict=wording.verdict(report),
         bullets=bullets(report),
         tiles=tiles(report),
-        sections=sections(report),
+        sections=parts,
         provenance=report.provenance,
         settings=outline(report.provenance.settings),
         artefacts=tables.artefacts(report.generations),
         environments="\n".join(outline(item) for item in report.provenance.environments),
         version=__version__,
-        style=Markup(style.strip()),  # noqa: S704
+        style=Markup(style),  # noqa: S704
+        viewer=Markup(viewer if has_models else ""),  # noqa: S704
+        viewer_sha=f"sha256-{b64encode(sha256(viewer.encode()).digest()).decode()}",
     )
+
+
+def _asset(name: str) -> str:
+    """The text of a file that comes with the templates."""
+    return files("alflow.report").joinpath("templates", name).read_text("utf-8").strip()
 
 
 def unbroken(text: str) -> str:

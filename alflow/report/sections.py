@@ -1,11 +1,13 @@
 """The parts of the page in order: each a heading, panels, or one sentence if it is empty."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from alflow.report import figures, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
 from alflow.report.estimates import MAX_LANES
+from alflow.report.gallery import structures
+from alflow.report.panels import Panel, Section, Tile
 from alflow.report.quantities import (
     NONE,
     count,
@@ -16,62 +18,6 @@ from alflow.report.quantities import (
     significant,
 )
 from alflow.report.samples import SurvivalCurve
-from alflow.report.tables import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A number that is read at a glance.
-
-    Attributes:
-        caption: What it is.
-        value: The number.
-        unit: Its unit, or empty.
-        note: How it changed, or what it is made of.
-    """
-
-    caption: str
-    value: str
-    unit: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A figure or a table with its title.
-
-    Attributes:
-        title: A sentence that says what there is to see.
-        figure: SVG element, empty for a table alone.
-        alt: The figure in words.
-        caption: What is shown and how, units and definitions.
-        table: Numbers behind the figure (folded), or the table itself.
-        is_wide: Whether it takes the whole width.
-    """
-
-    title: str
-    figure: str = ""
-    alt: str = ""
-    caption: str = ""
-    table: Table | None = None
-    is_wide: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the page.
-
-    Attributes:
-        name: Anchor.
-        heading: Short name.
-        panels: What it shows.
-        empty: Sentence that says what is missing, if there is nothing to show yet.
-    """
-
-    name: str
-    heading: str
-    panels: tuple[Panel, ...] = ()
-    empty: str = ""
 
 
 def tiles(report: CampaignReport) -> tuple[Tile, ...]:
@@ -139,7 +85,7 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
         _decisions(report),
         _failures(report),
         _timeline(report),
-        _structures(report),
+        structures(report),
     )
     return tuple(part for part in parts if part.panels or part.empty)
 
@@ -230,6 +176,7 @@ def _calibration(report: CampaignReport) -> Section:
             "error was below. Errors in units of the spread are means over the new labels, and "
             "the same corrected by what the earlier ones had shown.",
             table=spread_tables.coverage(report.coverage),
+            is_wide=True,
         )
         panels = (*panels, covered)
     return replace(section, panels=panels)
@@ -395,12 +342,3 @@ def _costs(report: CampaignReport) -> tuple[Panel, ...]:
     caption += " ".join(f"{text[0].upper()}{text[1:]}." for text in costs.outlook())
     table = tables.label_costs(costs.levels)
     return (Panel("What labels cost", caption=caption.strip(), table=table),)
-
-
-def _structures(report: CampaignReport) -> Section:
-    if not report.selected:
-        return Section("structures", "Selected structures")
-    iteration = report.selected[0].iteration
-    title = f"Chosen in i{iteration}, largest force spread first"
-    panel = Panel(title, table=tables.selected(report), is_wide=True)
-    return Section("structures", "Selected structures", (panel,))

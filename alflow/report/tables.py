@@ -34,6 +34,8 @@ WORDS = frozenset(
         *(
             "arm",
             "attempt",
+            "builder",
+            "chosen as",
             "failure",
             "formula",
             "generation",
@@ -51,6 +53,7 @@ WORDS = frozenset(
             "predicted by",
             "property",
             "reference by",
+            "sampler",
             "seeds of members",
         ),
         *(
@@ -348,6 +351,8 @@ def selected(report: CampaignReport) -> Table:
         (
             f"s-{item.structure_id}",
             item.formula,
+            item.sampler,
+            item.source,
             item.reason if not item.measure else f"{item.reason} ({item.measure})",
             milli(item.force_spread),
             milli(item.energy_spread),
@@ -359,7 +364,9 @@ def selected(report: CampaignReport) -> Table:
     columns = (
         "structure",
         "formula",
-        "origin",
+        "sampler",
+        "builder",
+        "chosen as",
         "force spread, meV/Å",
         "energy spread/√N, meV",
         "label",

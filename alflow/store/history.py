@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from alflow.core.labels import AUDIT
-from alflow.core.sampling import Decision
 from alflow.store.codec import from_json_text
 from alflow.store.rows import AttemptState, ItemState
 from alflow.store.schema import (
@@ -27,7 +26,6 @@ from alflow.store.schema import (
     label_item,
     level_of_theory,
     store_meta,
-    structure,
     task,
     trajectory,
 )
@@ -107,19 +105,6 @@ class Try(NamedTuple):
     state: str
     failure: str | None
     message: str
-
-
-class Selected(NamedTuple):
-    """A candidate chosen for a label."""
-
-    structure_id: int
-    formula: str
-    reason: str
-    measure: str
-    energy_spread: float | None
-    force_spread_max: float | None
-    decision_reason: str
-    label_state: str
 
 
 def overview(connection: Connection) -> Overview | None:
@@ -297,32 +282,6 @@ _TRIES = select(
 
 def _attempts(connection: Connection, query: Select[Any]) -> list[Try]:
     return [Try(*row) for row in connection.execute(query)]
-
-
-def selected(connection: Connection, number: int, limit: int) -> list[Selected]:
-    """Candidates of an iteration that were chosen for a label, by rank."""
-    query = (
-        select(
-            structure.c.id,
-            structure.c.formula,
-            candidate.c.reason,
-            candidate.c.measure,
-            candidate.c.energy_spread,
-            candidate.c.force_spread_max,
-            candidate.c.decision_reason,
-            func.coalesce(func.max(label_item.c.state), ItemState.PENDING),
-        )
-        .select_from(
-            candidate.join(iteration, iteration.c.id == candidate.c.iteration_id)
-            .join(structure, structure.c.id == candidate.c.structure_id)
-            .outerjoin(label_item, label_item.c.structure_id == structure.c.id)
-        )
-        .where(iteration.c.number == number, candidate.c.decision == Decision.SELECTED)
-        .group_by(candidate.c.id, structure.c.id)
-        .order_by(candidate.c.rank)
-        .limit(limit)
-    )
-    return [Selected(*row) for row in connection.execute(query)]
 
 
 def environments(connection: Connection) -> list[Mapping[str, Any]]:

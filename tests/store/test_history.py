@@ -30,6 +30,7 @@ from alflow.store import (
     open_store,
     predictions,
 )
+from alflow.store.chosen import chosen, force_pairs
 
 GATE = Gate(Limit(0.01), Limit(0.05, 0.07), Limit(0.2, 0.2), 50.0)
 
@@ -379,13 +380,27 @@ def test_a_task_that_is_given_up_comes_first(store):
     assert [one.is_given_up for one in report.attempts_failed] == [True, False]
 
 
-def test_selected_structures_by_rank(told):
+def test_chosen_structures_by_spread(told):
     with told.read() as connection:
-        rows = history.selected(connection, 1, 2)
-        environments = history.environments(connection)
+        rows = chosen(connection, 1, 2)
+        pairs = force_pairs(connection, 1, [row.structure_id for row in rows])
+        nothing = chosen(connection, 0, 2)
+    assert nothing == []
     assert [row.formula for row in rows] == ["H2O", "H2O"]
+    assert [row.structure.formula for row in rows] == ["H2O", "H2O"]
     assert [row.measure for row in rows] == ["force_max", "force_max"]
+    spreads = [row.force_spread_max for row in rows]
+    assert spreads == sorted(spreads, reverse=True)
     assert {row.label_state for row in rows} == {"ok"}
+    assert {row.generation for row in rows} == {0}
+    for row in rows:
+        assert (row.sampler, row.source) == ("nemd", "nemd")
+        assert pairs[row.structure_id].labelled.shape == (3, 3)
+
+
+def test_environments_of_attempts(told):
+    with told.read() as connection:
+        environments = history.environments(connection)
     assert {"host": "node1", "python": "3.11"} in environments
 
 
