@@ -8,6 +8,7 @@ from typing import Any
 from alflow.loop.forecast import forecast
 from alflow.loop.promotion import Phase
 from alflow.report import readings
+from alflow.report.attribution import attributed
 from alflow.report.content import (
     CampaignReport,
     FailedAttempt,
@@ -20,7 +21,7 @@ from alflow.report.content import (
     SelectedStructure,
     Standing,
 )
-from alflow.report.estimates import Work, survival_curve, timeline
+from alflow.report.estimates import survival_curve, timeline
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
@@ -253,20 +254,11 @@ class _Reader:
         return tuple(found)
 
     def _timeline(self, as_of: float) -> Timeline:
-        attempts = history.attempts(self._connection)
-        hosts = sorted({attempt.host for attempt in attempts if attempt.host})
-        # Only attempts with a result tell their host; with one host there is nothing to guess.
-        unknown = hosts[0] if len(hosts) == 1 else "host unknown"
-        work = []
-        for attempt in attempts:
-            end = as_of if attempt.ended is None else attempt.ended
-            start = attempt.started
-            if attempt.wall_s is not None:
-                start = max(start, end - attempt.wall_s)
-            host = attempt.host or unknown
-            is_failed = attempt.state == "failed"
-            work.append(Work(host, attempt.kind, start, max(start, end), is_failed))
-        return timeline(work)
+        work, waiting = readings.work(
+            history.attempts(self._connection), history.queued(self._connection), as_of
+        )
+        drawn = timeline(work)
+        return replace(drawn, time=attributed(work, waiting, len(drawn.lanes)))
 
     def _selected(self, sampled: Sequence[int]) -> tuple[SelectedStructure, ...]:
         for number in reversed(sampled):

@@ -151,6 +151,14 @@ class IterationRow:
     n_labels_pending: int
 
     @property
+    def fates(self) -> dict[str, int]:
+        """Number of trajectories that were trusted to their end, flagged, or unphysical."""
+        trusted = self.stop_reasons.get("finished", 0)
+        flagged = self.stop_reasons.get("flagged", 0)
+        rest = self.n_trajectories - trusted - flagged
+        return {"trusted": trusted, "flagged": flagged, "unphysical": rest}
+
+    @property
     def flagged_fraction(self) -> float | None:
         """Share of trajectories that did not survive: flagged or unphysical."""
         if not self.n_trajectories:

@@ -11,12 +11,14 @@ from jaxtyping import Float
 from alflow.core.comparison import compared
 from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Gate
+from alflow.report.attribution import Waiting
 from alflow.report.content import LabelNoise, PropertyReport, SelectedStructure
-from alflow.report.estimates import calibration_factor, coverage
+from alflow.report.estimates import Work, calibration_factor, coverage
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
 from alflow.report.thumbnails import thumbnail
 from alflow.store.audits import Audit
 from alflow.store.chosen import Chosen, ForcePair
+from alflow.store.history import Queued, Try
 from alflow.store.predictions import (
     CandidateSpread,
     NewLabelPrediction,
@@ -222,3 +224,32 @@ def most_wrong(pair: ForcePair | None) -> int | None:
         return None
     errors = np.linalg.norm(pair.predicted - pair.labelled, axis=1)
     return int(np.argmax(errors)) if np.isfinite(errors).all() else None
+
+
+def work(
+    tries: Sequence[Try], queued: Sequence[Queued], as_of: float
+) -> tuple[list[Work], list[Waiting]]:
+    """Attempts as work on a machine, and the times in which tasks waited for theirs.
+
+    A result tells how long its body computed; it is taken to have ended when it was taken in.
+
+    Args:
+        tries: All attempts, in the order in which they were handed out.
+        queued: Tasks that wait now.
+        as_of: End of what has not ended [s].
+    """
+    hosts = sorted({one.host for one in tries if one.host})
+    # Only attempts with a result tell their host; with one host there is nothing to guess.
+    unknown = hosts[0] if len(hosts) == 1 else "host unknown"
+    done, waiting = [], [Waiting(one.kind, one.since, as_of) for one in queued]
+    since: dict[int, float] = {}
+    for one in tries:
+        end = as_of if one.ended is None else max(one.started, one.ended)
+        start = one.started if one.wall_s is None else max(one.started, end - one.wall_s)
+        host, is_failed = one.host or unknown, one.state == "failed"
+        done.append(Work(host, one.kind, start, end, is_failed, one.started, one.iteration))
+        waiting.append(
+            Waiting(one.kind, since.get(one.task_id, one.published), one.started)
+        )
+        since[one.task_id] = end
+    return done, waiting

@@ -5,19 +5,18 @@ from dataclasses import replace
 
 from alflow.report import figures, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
-from alflow.report.estimates import MAX_LANES
 from alflow.report.gallery import structures
 from alflow.report.panels import Panel, Section, Tile
 from alflow.report.quantities import (
     NONE,
     count,
-    duration,
     grouped,
     milli,
     percent,
     significant,
 )
 from alflow.report.samples import SurvivalCurve
+from alflow.report.work_sections import failures, timeline
 
 
 def tiles(report: CampaignReport) -> tuple[Tile, ...]:
@@ -83,8 +82,8 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
         _properties(report),
         _sampling(report),
         _decisions(report),
-        _failures(report),
-        _timeline(report),
+        failures(report),
+        timeline(report),
         structures(report),
     )
     return tuple(part for part in parts if part.panels or part.empty)
@@ -93,19 +92,43 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
 def _learning(report: CampaignReport) -> Section:
     section = Section("learning", "Learning")
     rows = report.validated
+    fates = _fates(report)
     if not rows:
         text = "No generation has been validated on the test set yet."
-        return replace(section, empty=text)
+        return replace(section, panels=fates, empty=text)
     caption = (
         f"Errors of the ensemble mean on the same {count(rows[-1].n_test, 'test structure')} "
         "throughout, never trained on. Forces: root mean square over Cartesian components."
     )
     alt = f"Line chart of test force and energy error for {count(len(rows), 'generation')}."
     curve = Panel(
-        wording.learning_title(report.in_use or rows), figures.learning(rows), alt, caption
+        wording.learning_title(report.in_use or rows),
+        figures.learning(rows),
+        alt,
+        caption,
+        tables.generations(report.generations),
     )
-    numbers = Panel("Every generation", table=tables.generations(report.generations))
-    return replace(section, panels=(curve, numbers))
+    return replace(section, panels=(curve, *fates))
+
+
+def _fates(report: CampaignReport) -> tuple[Panel, ...]:
+    rows = report.sampled
+    if not rows:
+        return ()
+    caption = (
+        "Trusted: ran to its end without a frame that the gate flags. The limits of the gate "
+        "may change from one iteration to the next."
+    )
+    title = wording.fates_title(rows)
+    return (
+        Panel(
+            title,
+            figures.fates(rows),
+            f"Stacked bars by iteration. {title}.",
+            caption,
+            tables.fates(rows),
+        ),
+    )
 
 
 def _spread(report: CampaignReport) -> Section:
@@ -289,56 +312,3 @@ def _decisions(report: CampaignReport) -> Section:
     table = tables.decisions(rows)
     panel = Panel(wording.decisions_title(rows), table=table, is_wide=True)
     return Section("selection", "Selection", (panel,))
-
-
-def _failures(report: CampaignReport) -> Section:
-    section = Section("failures", "Failures")
-    panels = []
-    if report.label_failures:
-        title = "Labels that failed, by kind"
-        panels.append(Panel(title, table=tables.label_failures(report), is_wide=True))
-    if report.attempts_failed:
-        title = "Attempts that gave no result"
-        panels.append(Panel(title, table=tables.failed_attempts(report), is_wide=True))
-    if not panels and report.timeline.bars:
-        panels.append(Panel("No label and no attempt has failed."))
-    return replace(section, panels=tuple(panels))
-
-
-def _timeline(report: CampaignReport) -> Section:
-    section = Section("timeline", "Cost and timeline")
-    work = report.timeline
-    if not work.bars:
-        return replace(section, empty="No attempt has been made yet.")
-    caption = (
-        "Each row is one task at a time on one machine; neighbours of a kind are merged."
-    )
-    if len(work.lanes) > MAX_LANES:
-        caption = f"{caption} The first {MAX_LANES} of {len(work.lanes)} rows are shown."
-    if work.paused_s:
-        caption = (
-            f"{caption} Pauses of the campaign ({duration(work.paused_s)}) do not count."
-        )
-    title = wording.timeline_title(work)
-    gantt = Panel(
-        title,
-        figures.timeline(work),
-        f"Timeline. {title}.",
-        caption,
-        tables.hours(work),
-        is_wide=True,
-    )
-    return replace(section, panels=(gantt, *_costs(report)))
-
-
-def _costs(report: CampaignReport) -> tuple[Panel, ...]:
-    costs = report.costs
-    if not costs.levels:
-        return ()
-    caption = (
-        "Core-seconds: time of a label, times the threads of its worker. Predicted: the newest "
-        "quarter from those before it. "
-    )
-    caption += " ".join(f"{text[0].upper()}{text[1:]}." for text in costs.outlook())
-    table = tables.label_costs(costs.levels)
-    return (Panel("What labels cost", caption=caption.strip(), table=table),)

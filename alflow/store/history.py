@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from alflow.core.labels import AUDIT
+from alflow.core.tasks import TaskState
 from alflow.store.codec import from_json_text
 from alflow.store.rows import AttemptState, ItemState
 from alflow.store.schema import (
@@ -29,6 +30,13 @@ from alflow.store.schema import (
     task,
     trajectory,
 )
+
+
+class Queued(NamedTuple):
+    """A task that waits to be handed out, and since when [s]."""
+
+    kind: str
+    since: float
 
 
 class Overview(NamedTuple):
@@ -92,7 +100,10 @@ class LabelFailure(NamedTuple):
 
 
 class Try(NamedTuple):
-    """An attempt of a task: when [s], where, how long its body ran [s], how it ended."""
+    """An attempt of a task: when [s], where, how long its body ran [s], how it ended.
+
+    `published` is when the task began to wait for its first attempt.
+    """
 
     task_id: int
     task_state: str
@@ -105,6 +116,8 @@ class Try(NamedTuple):
     state: str
     failure: str | None
     message: str
+    iteration: int
+    published: float
 
 
 def overview(connection: Connection) -> Overview | None:
@@ -248,6 +261,21 @@ def attempts(connection: Connection) -> list[Try]:
     return _attempts(connection, _TRIES.order_by(attempt.c.id))
 
 
+def queued(connection: Connection) -> list[Queued]:
+    """Tasks that wait to be handed out now, by kind and since when."""
+    query = (
+        select(task.c.kind, task.c.published, func.max(attempt.c.ended))
+        .select_from(task.outerjoin(attempt, attempt.c.task_id == task.c.id))
+        .where(task.c.state == TaskState.QUEUED)
+        .group_by(task.c.id, task.c.kind, task.c.published)
+        .order_by(task.c.id)
+    )
+    return [
+        Queued(kind, published if ended is None else max(published, ended))
+        for kind, published, ended in connection.execute(query)
+    ]
+
+
 def failed_attempts(connection: Connection, limit: int) -> list[Try]:
     """The latest attempts without a result, newest first; those that ended a task first."""
     is_final = task.c.state == "failed"
@@ -277,7 +305,13 @@ _TRIES = select(
     attempt.c.state,
     attempt.c.failure_class,
     func.coalesce(attempt.c.message, ""),
-).select_from(attempt.join(task, task.c.id == attempt.c.task_id))
+    iteration.c.number,
+    task.c.published,
+).select_from(
+    attempt.join(task, task.c.id == attempt.c.task_id).join(
+        iteration, iteration.c.id == task.c.iteration_id
+    )
+)
 
 
 def _attempts(connection: Connection, query: Select[Any]) -> list[Try]:

@@ -7,6 +7,7 @@ import pytest
 
 from alflow.core.sampling import Gate, Limit
 from alflow.core.structures import Structure
+from alflow.report.attribution import attributed
 from alflow.report.content import (
     CampaignReport,
     FailedAttempt,
@@ -183,7 +184,8 @@ def work(rng, n_iterations=N_GENERATIONS, n_labels=24):
         items.append(
             Work("node00.cluster", "validate", base + 605, base + 615, is_failed=False)
         )
-    return timeline(items)
+    drawn = timeline(items)
+    return replace(drawn, time=attributed(items, [], len(drawn.lanes)))
 
 
 def water_box(n_periodic):

@@ -18,7 +18,8 @@ from alflow.report.gallery import MAX_ATOMS_DRAWN
 from alflow.report.render import outline, render_html, report_json
 from alflow.report.samples import Timeline
 from alflow.report.sections import sections
-from alflow.report.tables import Table, label_costs, plain
+from alflow.report.tables import Table, plain
+from alflow.report.work_tables import label_costs
 
 MAX_BYTES = 300_000
 VIEWER = files("alflow.report").joinpath("templates/viewer.js").read_text("utf-8").strip()
@@ -135,11 +136,13 @@ def test_sections_come_in_the_order_of_questions(page):
 
 def test_every_figure_has_words_and_numbers(running):
     figures = [p for s in sections(running) for p in s.panels if p.figure]
-    assert len(figures) == 8
+    assert len(figures) == 10
     for panel in figures:
         assert panel.alt
         assert panel.caption
-        assert panel.table is not None or panel.title.startswith("Test force error")
+        assert panel.table.rows
+        assert panel.table.csv.startswith("data:text/csv")
+        assert "aria-label" not in panel.figure
 
 
 def test_costs_of_labels_are_told_with_what_is_left(running):

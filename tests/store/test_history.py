@@ -372,6 +372,11 @@ def test_a_task_that_is_given_up_comes_first(store):
         end(attempt, Failure(FailureKind.LOST, "gone"), **options)
     with store.read() as connection:
         failed = history.failed_attempts(connection, 5)
+        (waits,) = history.queued(connection)
+    (again,) = [one for one in failed if one.task_state == "queued"]
+    assert waits == ("build", again.ended)
+    assert again.iteration == 0
+    assert again.published <= again.started
     assert [one.task_state for one in failed] == ["failed", "queued"]
     assert {one.failure for one in failed} == {"lost"}
     store.set_state("failed", "the builders failed in iteration 0")
