@@ -17,11 +17,11 @@ from alflow.report.content import (
     IterationRow,
     LabelFailures,
     Outcome,
-    Provenance,
     SelectedStructure,
     Standing,
 )
 from alflow.report.estimates import survival_curve, timeline
+from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, predictions
 from alflow.store.audits import audits
@@ -100,6 +100,12 @@ class _Reader:
                 overview.config_sha,
                 tuple(history.environments(self._connection)),
                 overview.store_uuid,
+                readings.changes(
+                    history.replaced_settings(self._connection),
+                    overview.config,
+                    [(row.started, row.number) for row in iterations],
+                ),
+                tuple((one.ts, one.name) for one in history.managers(self._connection)),
             ),
         )
 

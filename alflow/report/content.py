@@ -8,10 +8,10 @@ A value that does not exist yet is None, and a part without data is an empty tup
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
+from alflow.report.provenance import Provenance
 from alflow.report.samples import (
     CalibrationSample,
     Parity,
@@ -263,23 +263,6 @@ class SelectedStructure:
     decision_reason: str
     label_state: str
     thumbnail: Thumbnail | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What made the numbers.
-
-    Attributes:
-        settings: Resolved settings of the campaign (JSON-like).
-        settings_sha: Their checksum.
-        environments: Versions of packages that workers and manager ran with.
-        store_uuid: Identity of the store.
-    """
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_sha: str = ""
-    environments: tuple[Mapping[str, Any], ...] = ()
-    store_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

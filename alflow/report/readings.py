@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from alflow.config.resolution import differences
 from alflow.core.comparison import compared
 from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Gate
 from alflow.report.attribution import Waiting
-from alflow.report.content import LabelNoise, PropertyReport, SelectedStructure
+from alflow.report.content import (
+    LabelNoise,
+    PropertyReport,
+    SelectedStructure,
+)
 from alflow.report.estimates import Work, calibration_factor, coverage
+from alflow.report.provenance import SettingChange
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
 from alflow.report.thumbnails import thumbnail
 from alflow.store.audits import Audit
 from alflow.store.chosen import Chosen, ForcePair
-from alflow.store.history import Queued, Try
+from alflow.store.history import Queued, Replaced, Try
 from alflow.store.predictions import (
     CandidateSpread,
     NewLabelPrediction,
@@ -253,3 +259,26 @@ def work(
         )
         since[one.task_id] = end
     return done, waiting
+
+
+def changes(
+    replaced: Sequence[Replaced],
+    newest: Mapping[str, Any],
+    begun: Sequence[tuple[float, int]],
+) -> tuple[SettingChange, ...]:
+    """What changed in the settings of a campaign, oldest first.
+
+    Args:
+        replaced: Earlier settings, oldest first.
+        newest: Settings of today.
+        begun: When each iteration began [s], and its number, in this order.
+    """
+    versions = [*(one.settings for one in replaced), newest]
+    found = []
+    for one, before, after in zip(replaced, versions, versions[1:], strict=False):
+        last = max((number for start, number in begun if start <= one.ts), default=None)
+        found += [
+            SettingChange(one.ts, last, *difference)
+            for difference in differences(before, after)
+        ]
+    return tuple(found)

@@ -1,6 +1,5 @@
 """Puts a report together as one HTML page that needs nothing else, or as JSON."""
 
-import json
 import math
 from base64 import b64encode
 from collections.abc import Mapping
@@ -12,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from alflow import __version__
-from alflow.report import tables, wording
+from alflow.report import provenance_tables, wording
 from alflow.report.attention import bullets
 from alflow.report.content import CampaignReport
-from alflow.report.quantities import moment
+from alflow.report.quantities import is_secret, moment, scalar
 from alflow.report.sections import sections, tiles
 
 WORD_JOINER = "\u2060"
 """Has no width; no line breaks there."""
-
-SECRET_MARKS = ("password", "secret", "token", "api_key", "credential")
-"""Settings whose name contains one of these are not shown."""
 
 
 def render_html(report: CampaignReport) -> str:
@@ -51,7 +47,9 @@ def render_html(report: CampaignReport) -> str:
         sections=parts,
         provenance=report.provenance,
         settings=outline(report.provenance.settings),
-        artefacts=tables.artefacts(report.generations),
+        artefacts=provenance_tables.artefacts(report.generations),
+        changes=provenance_tables.changes(report.provenance.changes),
+        managers=provenance_tables.managers(report.provenance.managers),
         environments="\n".join(outline(item) for item in report.provenance.environments),
         version=__version__,
         style=Markup(style),  # noqa: S704
@@ -102,7 +100,7 @@ def outline(value: Any, indent: int = 0) -> str:
 
 def _entry(key: str, value: Any, indent: int) -> str:
     margin = "  " * indent
-    if any(mark in key.lower() for mark in SECRET_MARKS):
+    if is_secret(key):
         return f"{margin}{key}: (not shown)"
     if isinstance(value, Mapping | list | tuple) and value:
         if isinstance(value, list | tuple) and not any(_is_nested(item) for item in value):
@@ -113,15 +111,6 @@ def _entry(key: str, value: Any, indent: int) -> str:
 
 def _is_nested(value: Any) -> bool:
     return isinstance(value, Mapping | list | tuple)
-
-
-def scalar(value: Any) -> str:
-    """One setting as text."""
-    if isinstance(value, str):
-        return value if value and value.isprintable() else json.dumps(value)
-    if isinstance(value, Mapping | list | tuple):
-        return "{}" if isinstance(value, Mapping) else "[]"
-    return json.dumps(value)
 
 
 def report_json(report: CampaignReport) -> dict[str, Any]:

@@ -13,9 +13,21 @@ from alflow.core.comparison import Compared
 from alflow.core.metrics import mae, rmse
 from alflow.core.properties import NO_UNIT
 from alflow.core.sampling import StopReason
-from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
+from alflow.report.content import (
+    CampaignReport,
+    GenerationRow,
+    IterationRow,
+    LabelNoise,
+)
 from alflow.report.estimates import fraction_at
-from alflow.report.quantities import NONE, THIN_SPACE, grouped, milli, percent, significant
+from alflow.report.quantities import (
+    NONE,
+    THIN_SPACE,
+    grouped,
+    milli,
+    percent,
+    significant,
+)
 from alflow.report.quantities import simulated as time_of
 from alflow.report.samples import (
     Parity,
@@ -51,7 +63,12 @@ WORDS = frozenset(
             "predicted by",
             "property",
             "reference by",
+            "after",
+            "before",
+            "manager",
             "sampler",
+            "setting",
+            "what",
             "seeds of members",
         ),
         *(
@@ -340,21 +357,6 @@ def selected(report: CampaignReport) -> Table:
         "why",
     )
     return table("selected", columns, rows)
-
-
-def artefacts(rows: Sequence[GenerationRow]) -> Table:
-    """Checksums and seeds by generation, last first."""
-    cells = [
-        (
-            f"g{row.number}",
-            row.snapshot[:16] or NONE,
-            ", ".join(sha[:16] for sha in row.weights) or NONE,
-            ", ".join(str(seed) for seed in row.seeds) or NONE,
-        )
-        for row in reversed(rows)
-    ]
-    columns = ("generation", "snapshot digest", "weights SHA-256", "seeds of members")
-    return table("artefacts", columns, cells)
 
 
 def fates(rows: Sequence[IterationRow]) -> Table:

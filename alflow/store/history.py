@@ -39,6 +39,20 @@ class Queued(NamedTuple):
     since: float
 
 
+class Replaced(NamedTuple):
+    """Settings that were replaced by others, and when [s]."""
+
+    ts: float
+    settings: Mapping[str, Any]
+
+
+class Manager(NamedTuple):
+    """Who began to run the campaign, and when [s]."""
+
+    ts: float
+    name: str
+
+
 class Overview(NamedTuple):
     """The campaign, and the time of the last thing that was recorded [s]."""
 
@@ -316,6 +330,28 @@ _TRIES = select(
 
 def _attempts(connection: Connection, query: Select[Any]) -> list[Try]:
     return [Try(*row) for row in connection.execute(query)]
+
+
+def replaced_settings(connection: Connection) -> list[Replaced]:
+    """All settings that the campaign had before those of today, oldest first."""
+    query = (
+        select(event.c.ts, event.c.data_json)
+        .where(event.c.kind == "config-changed")
+        .order_by(event.c.id)
+    )
+    return [
+        Replaced(ts, from_json_text(data)["old"]) for ts, data in connection.execute(query)
+    ]
+
+
+def managers(connection: Connection) -> list[Manager]:
+    """Who has run the campaign, first to last."""
+    query = (
+        select(event.c.ts, event.c.subject)
+        .where(event.c.kind == "lease-acquired")
+        .order_by(event.c.id)
+    )
+    return [Manager(*row) for row in connection.execute(query)]
 
 
 def environments(connection: Connection) -> list[Mapping[str, Any]]:

@@ -16,7 +16,6 @@ from alflow.report.content import (
     IterationRow,
     LabelFailures,
     Outcome,
-    Provenance,
     SelectedStructure,
     Standing,
 )
@@ -27,6 +26,7 @@ from alflow.report.estimates import (
     survival_curve,
     timeline,
 )
+from alflow.report.provenance import Provenance
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
 from alflow.report.thumbnails import thumbnail
 

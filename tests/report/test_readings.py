@@ -1,8 +1,9 @@
 import pytest
 
 from alflow.report.attribution import Waiting
-from alflow.report.readings import work
-from alflow.store.history import Queued, Try
+from alflow.report.provenance import SettingChange
+from alflow.report.readings import changes, work
+from alflow.store.history import Queued, Replaced, Try
 
 
 def tried(number, started, ended=None, wall_s=None, **changes):
@@ -52,3 +53,19 @@ def test_a_host_is_guessed_only_if_there_is_one(hosts, expected):
     tries = [tried(k, float(k), k + 1.0, host=host) for k, host in enumerate(hosts)]
     done, _ = work(tries, [], 9.0)
     assert done[-1].worker == expected
+
+
+def test_settings_are_told_apart_from_revision_to_revision():
+    old = {"a": {"x": 1, "y": [1, 2]}, "gone": True}
+    middle = {"a": {"x": 2, "y": [1, 2]}, "gone": True}
+    newest = {"a": {"x": 2, "y": [1, 3]}, "new": "z"}
+    found = changes(
+        [Replaced(5.0, old), Replaced(20.0, middle)], newest, [(10.0, 0), (15.0, 1)]
+    )
+    assert found == (
+        SettingChange(5.0, None, "a.x", 1, 2),
+        SettingChange(20.0, 1, "a.y", [1, 2], [1, 3]),
+        SettingChange(20.0, 1, "gone", True, None),
+        SettingChange(20.0, 1, "new", None, "z"),
+    )
+    assert changes([], newest, []) == ()

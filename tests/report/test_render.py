@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from alflow.loop.outlook import Forecast, LabelsLeft, LevelCost
-from alflow.report.content import Provenance, Standing
+from alflow.report import provenance_tables
+from alflow.report.content import Standing
 from alflow.report.gallery import MAX_ATOMS_DRAWN
+from alflow.report.provenance import Provenance, SettingChange
 from alflow.report.render import outline, render_html, report_json
 from alflow.report.samples import Timeline
 from alflow.report.sections import sections
@@ -325,3 +327,33 @@ def test_pictures_end_before_the_page_gets_large(running):
     many = tuple(replace(one, structure_id=k) for k in range(1000))
     text = render_html(replace(running, selected=many))
     assert text.count("data-model=") == MAX_ATOMS_DRAWN // 6
+
+
+def test_what_changed_on_the_way_is_in_the_provenance(running):
+    text = render_html(running)
+    assert "Settings that changed" not in text
+    assert "Who ran it" not in text
+    changed = (
+        SettingChange(1_790_000_000.0, 3, "acquire.per_iteration", 32, 48),
+        SettingChange(1_790_000_100.0, None, "label.db_password", "hunter1", "hunter2"),
+    )
+    who = ((1_790_000_000.0, "login3 (pid 1)"), (1_790_000_500.0, "login4 (pid 2)"))
+    report = replace(
+        running, provenance=replace(running.provenance, changes=changed, managers=who)
+    )
+    text = render_html(report)
+    Page(text)
+    assert "Settings that changed on the way: 2" in text
+    assert "hunter" not in text
+    assert provenance_tables.changes(changed).rows[1] == (
+        "2026-09-21 14:13:20 UTC",
+        "i3",
+        "acquire.per_iteration",
+        "32",
+        "48",
+    )
+    assert [row[1:] for row in provenance_tables.managers(who).rows] == [
+        ("login4 (pid 2)", "resumed"),
+        ("login3 (pid 1)", "began"),
+    ]
+    assert provenance_tables.setting({"a": [1]}) == '{"a": [1]}'

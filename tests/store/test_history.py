@@ -438,6 +438,10 @@ def test_a_finished_campaign_tells_which_budget_was_spent(filled):
     assert collect(filled).outcome.standing is Standing.ITERATIONS
     filled.update_config({**CONFIG, "stop": {"budget": {"labels": 8}}})
     assert collect(filled).outcome.standing is Standing.BUDGET
+    changed = {one.name: one for one in collect(filled).provenance.changes}
+    assert changed["stop.budget.labels"].before == 30
+    assert changed["stop.budget.labels"].after == 8
+    assert changed["stop.budget.labels"].iteration == 1
     filled.set_state("stopped", "by a person")
     assert collect(filled).outcome.standing is Standing.STOPPED
     filled.set_state("converged", "good enough")
