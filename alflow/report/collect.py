@@ -21,9 +21,10 @@ from alflow.report.content import (
     Standing,
 )
 from alflow.report.estimates import survival_curve, timeline
+from alflow.report.mistakes import Mistakes, by_element
 from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
-from alflow.store import CampaignState, Split, Store, history, predictions
+from alflow.store import CampaignState, Split, Store, history, mistakes, predictions
 from alflow.store.audits import audits
 from alflow.store.chosen import chosen, force_pairs
 from alflow.store.past import coverages, gate_of
@@ -33,6 +34,9 @@ from alflow.store.yields import all_yields
 MAX_SELECTED = 12
 MAX_ATTEMPTS = 20
 MAX_IDS = 8
+MAX_WORST = 10
+MAX_FORCES = 1000
+"""Labels of a set whose forces are looked at atom by atom."""
 NO_CAMPAIGN = Header("(no campaign)", None, None, "", "", 0, "", "", 0.0, 0.0)
 
 
@@ -81,6 +85,7 @@ class _Reader:
             ),
             coverage=coverages(self._connection),
             parity=self._parity(generations),
+            mistakes=self._mistakes(generations),
             properties=readings.properties(found(self._connection), overview.config),
             survival=self._survival(),
             arms=all_yields(self._connection),
@@ -228,6 +233,22 @@ class _Reader:
         return tuple(
             readings.parity(n, predictions.predictions_on_test(self._connection, n))
             for n in ends
+        )
+
+    def _mistakes(self, generations: Sequence[GenerationRow]) -> Mistakes:
+        tested = [
+            row.number for row in generations if row.n_test and row.state != "rejected"
+        ]
+        labelled = predictions.iterations_with_predictions(self._connection)
+        sets = mistakes.Sets(
+            tested[-1] if tested else None, labelled[-1] if labelled else None
+        )
+        return Mistakes(
+            sets.generation,
+            sets.iteration,
+            by_element(mistakes.atom_errors(self._connection, sets, MAX_FORCES)),
+            tuple(mistakes.errors_by_origin(self._connection, sets)),
+            tuple(mistakes.worst_labels(self._connection, sets, MAX_WORST)),
         )
 
     def _survival(self) -> tuple[SurvivalCurve, ...]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
+from alflow.report.mistakes import Mistakes
 from alflow.report.provenance import Provenance
 from alflow.report.samples import (
     CalibrationSample,
@@ -294,6 +295,7 @@ class CampaignReport:
         calibration: New labels of each iteration against the generation that chose them.
         coverage: How right the spread was in each iteration, by statistic.
         parity: First and last validated generation on the test set.
+        mistakes: Where generations are wrong.
         properties: What validation suites say about the last generation that was asked.
         survival: Curve of each generation that sampled, unless no time passed in any of its
             trajectories.
@@ -317,6 +319,7 @@ class CampaignReport:
     calibration: tuple[CalibrationSample, ...] = ()
     coverage: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
+    mistakes: Mistakes = field(default_factory=Mistakes)
     properties: PropertyReport = field(default_factory=PropertyReport)
     survival: tuple[SurvivalCurve, ...] = ()
     arms: tuple[ArmYield, ...] = ()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alflow.report import figures, spread_tables, tables, wording
+from alflow.report import figures, mistake_panels, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
 from alflow.report.gallery import structures
 from alflow.report.panels import Panel, Section, Tile
@@ -206,8 +206,8 @@ def _calibration(report: CampaignReport) -> Section:
 
 
 def _accuracy(report: CampaignReport) -> Section:
-    section = Section("accuracy", "Accuracy on the test set")
-    noise = _noise(report)
+    section = Section("accuracy", "Accuracy")
+    noise = (*mistake_panels.panels(report.mistakes), *_noise(report))
     if not report.parity:
         empty = "There are no predictions on the test set yet."
         return replace(section, panels=noise, empty="" if noise else empty)

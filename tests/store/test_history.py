@@ -31,6 +31,14 @@ from alflow.store import (
     predictions,
 )
 from alflow.store.chosen import chosen, force_pairs
+from alflow.store.mistakes import (
+    NEW,
+    TEST,
+    Sets,
+    atom_errors,
+    errors_by_origin,
+    worst_labels,
+)
 
 GATE = Gate(Limit(0.01), Limit(0.05, 0.07), Limit(0.2, 0.2), 50.0)
 
@@ -314,6 +322,7 @@ def test_the_report_of_a_server(postgres_url):
             errors = predictions.errors_on_test(connection)
         assert [row.force for row in errors] == pytest.approx([0.2**2, 0.04**2])
         assert "water" in render_html(collect(store))
+        check_mistakes(store)
 
 
 def test_a_prediction_that_is_not_finite_hides_the_error(store):
@@ -465,3 +474,30 @@ def test_reading_needs_no_lease_and_writes_nothing(filled, tmp_path):
         assert reader.content_digest() == before
         with pytest.raises(StoreError):
             reader.set_state("stopped", "no")
+
+
+def check_mistakes(store):
+    both = Sets(1, 1)
+    with store.read() as connection:
+        new, test = errors_by_origin(connection, both)
+        worst = worst_labels(connection, both, 4)
+        atoms = list(atom_errors(connection, both, 2))
+        assert predictions.iterations_with_predictions(connection) == [1]
+        assert errors_by_origin(connection, Sets(None, None)) == []
+    # Errors of 0.1, 0.2 and 0.3 on three structures of three atoms each; energies alike.
+    assert (new.which, new.origin, new.n_labels) == (NEW, "nemd", 3)
+    assert (new.force, new.energy) == pytest.approx(((0.01 + 0.04 + 0.09) / 3,) * 2)
+    assert (test.which, test.origin, test.n_labels) == (TEST, "molecules", N_TEST)
+    assert (test.force, test.energy) == pytest.approx((0.04**2,) * 2)
+    assert [one.which for one in worst] == [NEW, NEW, NEW, TEST]
+    assert [one.force_rmse for one in worst] == pytest.approx([0.3, 0.2, 0.1, 0.04])
+    assert [one.energy_error for one in worst] == pytest.approx([0.3, 0.2, 0.1, 0.04])
+    assert {one.formula for one in worst} == {"H2O"}
+    # Two of three labels of each set, evenly: the first and the last.
+    assert [one.which for one in atoms] == [TEST, TEST, NEW, NEW]
+    sizes = [float(np.abs(one.errors).max()) for one in atoms]
+    assert sizes == pytest.approx([0.04, 0.04, 0.1, 0.3])
+
+
+def test_mistakes_by_origin_by_atom_and_the_worst(told):
+    check_mistakes(told)
