@@ -133,6 +133,23 @@ def config_diff(old: CampaignSettings, new: CampaignSettings) -> list[Change]:
     return changes
 
 
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Path, old and new value of all that differs between resolved settings; None for absent.
+
+    Unlike `config_diff` it takes settings of any version of alflow and of any plug-in.
+    """
+    return [
+        (
+            dotted(path),
+            None if before is ABSENT else before,
+            None if after is ABSENT else after,
+        )
+        for path, before, after in _differences(old, new, ())
+    ]
+
+
 def render_changes(changes: list[Change]) -> str:
     """A table of changes: path, old → new, effect."""
     rows = [(c.path, _short(c.old), _short(c.new), c.reason) for c in changes]

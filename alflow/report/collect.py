@@ -8,6 +8,7 @@ from typing import Any
 from alflow.loop.forecast import forecast
 from alflow.loop.promotion import Phase
 from alflow.report import readings
+from alflow.report.attribution import attributed
 from alflow.report.content import (
     CampaignReport,
     FailedAttempt,
@@ -16,14 +17,16 @@ from alflow.report.content import (
     IterationRow,
     LabelFailures,
     Outcome,
-    Provenance,
     SelectedStructure,
     Standing,
 )
-from alflow.report.estimates import Work, survival_curve, timeline
+from alflow.report.estimates import survival_curve, timeline
+from alflow.report.mistakes import Mistakes, by_element
+from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
-from alflow.store import CampaignState, Split, Store, history, predictions
+from alflow.store import CampaignState, Split, Store, history, mistakes, predictions
 from alflow.store.audits import audits
+from alflow.store.chosen import chosen, force_pairs
 from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
 from alflow.store.yields import all_yields
@@ -31,6 +34,9 @@ from alflow.store.yields import all_yields
 MAX_SELECTED = 12
 MAX_ATTEMPTS = 20
 MAX_IDS = 8
+MAX_WORST = 10
+MAX_FORCES = 1000
+"""Labels of a set whose forces are looked at atom by atom."""
 NO_CAMPAIGN = Header("(no campaign)", None, None, "", "", 0, "", "", 0.0, 0.0)
 
 
@@ -79,6 +85,7 @@ class _Reader:
             ),
             coverage=coverages(self._connection),
             parity=self._parity(generations),
+            mistakes=self._mistakes(generations),
             properties=readings.properties(found(self._connection), overview.config),
             survival=self._survival(),
             arms=all_yields(self._connection),
@@ -98,6 +105,12 @@ class _Reader:
                 overview.config_sha,
                 tuple(history.environments(self._connection)),
                 overview.store_uuid,
+                readings.changes(
+                    history.replaced_settings(self._connection),
+                    overview.config,
+                    [(row.started, row.number) for row in iterations],
+                ),
+                tuple((one.ts, one.name) for one in history.managers(self._connection)),
             ),
         )
 
@@ -222,6 +235,22 @@ class _Reader:
             for n in ends
         )
 
+    def _mistakes(self, generations: Sequence[GenerationRow]) -> Mistakes:
+        tested = [
+            row.number for row in generations if row.n_test and row.state != "rejected"
+        ]
+        labelled = predictions.iterations_with_predictions(self._connection)
+        sets = mistakes.Sets(
+            tested[-1] if tested else None, labelled[-1] if labelled else None
+        )
+        return Mistakes(
+            sets.generation,
+            sets.iteration,
+            by_element(mistakes.atom_errors(self._connection, sets, MAX_FORCES)),
+            tuple(mistakes.errors_by_origin(self._connection, sets)),
+            tuple(mistakes.worst_labels(self._connection, sets, MAX_WORST)),
+        )
+
     def _survival(self) -> tuple[SurvivalCurve, ...]:
         paths = defaultdict(list)
         for path in self._paths:
@@ -252,38 +281,19 @@ class _Reader:
         return tuple(found)
 
     def _timeline(self, as_of: float) -> Timeline:
-        attempts = history.attempts(self._connection)
-        hosts = sorted({attempt.host for attempt in attempts if attempt.host})
-        # Only attempts with a result tell their host; with one host there is nothing to guess.
-        unknown = hosts[0] if len(hosts) == 1 else "host unknown"
-        work = []
-        for attempt in attempts:
-            end = as_of if attempt.ended is None else attempt.ended
-            start = attempt.started
-            if attempt.wall_s is not None:
-                start = max(start, end - attempt.wall_s)
-            host = attempt.host or unknown
-            is_failed = attempt.state == "failed"
-            work.append(Work(host, attempt.kind, start, max(start, end), is_failed))
-        return timeline(work)
+        work, waiting = readings.work(
+            history.attempts(self._connection), history.queued(self._connection), as_of
+        )
+        drawn = timeline(work)
+        return replace(drawn, time=attributed(work, waiting, len(drawn.lanes)))
 
     def _selected(self, sampled: Sequence[int]) -> tuple[SelectedStructure, ...]:
         for number in reversed(sampled):
-            rows = history.selected(self._connection, number, MAX_SELECTED)
+            rows = chosen(self._connection, number, MAX_SELECTED)
             if rows:
-                return tuple(
-                    SelectedStructure(
-                        row.structure_id,
-                        row.formula,
-                        number,
-                        row.reason,
-                        row.measure,
-                        row.energy_spread,
-                        row.force_spread_max,
-                        row.decision_reason,
-                        row.label_state,
-                    )
-                    for row in rows
+                ids = [row.structure_id for row in rows]
+                return readings.selected(
+                    number, rows, force_pairs(self._connection, number, ids)
                 )
         return ()
 

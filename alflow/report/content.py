@@ -8,10 +8,11 @@ A value that does not exist yet is None, and a part without data is an empty tup
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
+from alflow.report.mistakes import Mistakes
+from alflow.report.provenance import Provenance
 from alflow.report.samples import (
     CalibrationSample,
     Parity,
@@ -19,6 +20,7 @@ from alflow.report.samples import (
     SurvivalCurve,
     Timeline,
 )
+from alflow.report.thumbnails import Thumbnail
 from alflow.store.yields import ArmYield
 
 
@@ -150,6 +152,14 @@ class IterationRow:
     n_labels_pending: int
 
     @property
+    def fates(self) -> dict[str, int]:
+        """Number of trajectories that were trusted to their end, flagged, or unphysical."""
+        trusted = self.stop_reasons.get("finished", 0)
+        flagged = self.stop_reasons.get("flagged", 0)
+        rest = self.n_trajectories - trusted - flagged
+        return {"trusted": trusted, "flagged": flagged, "unphysical": rest}
+
+    @property
     def flagged_fraction(self) -> float | None:
         """Share of trajectories that did not survive: flagged or unphysical."""
         if not self.n_trajectories:
@@ -226,40 +236,34 @@ class SelectedStructure:
         structure_id: Number of the structure.
         formula: Its formula.
         iteration: Iteration that chose it.
+        generation: Generation that sampled it.
+        sampler: Sampler that found it.
+        source: Builder of the start of its trajectory.
+        time_fs: Simulated time at which it was found [fs].
         reason: flagged or audit.
         measure: Measure that exceeded its limit, empty for an audit frame.
         energy_spread: Energy spread over the square root of the number of atoms [eV].
         force_spread: Largest force spread of any atom [eV/Å].
         decision_reason: Why it was chosen.
         label_state: ok, failed or pending.
+        thumbnail: What it looks like, None if it has too many atoms to be drawn. The ringed atom
+            is the one whose force the generation got most wrong, once the label is there.
     """
 
     structure_id: int
     formula: str
     iteration: int
+    generation: int
+    sampler: str
+    source: str
+    time_fs: float
     reason: str
     measure: str
     energy_spread: float | None
     force_spread: float | None
     decision_reason: str
     label_state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What made the numbers.
-
-    Attributes:
-        settings: Resolved settings of the campaign (JSON-like).
-        settings_sha: Their checksum.
-        environments: Versions of packages that workers and manager ran with.
-        store_uuid: Identity of the store.
-    """
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_sha: str = ""
-    environments: tuple[Mapping[str, Any], ...] = ()
-    store_uuid: str = ""
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +295,7 @@ class CampaignReport:
         calibration: New labels of each iteration against the generation that chose them.
         coverage: How right the spread was in each iteration, by statistic.
         parity: First and last validated generation on the test set.
+        mistakes: Where generations are wrong.
         properties: What validation suites say about the last generation that was asked.
         survival: Curve of each generation that sampled, unless no time passed in any of its
             trajectories.
@@ -314,6 +319,7 @@ class CampaignReport:
     calibration: tuple[CalibrationSample, ...] = ()
     coverage: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
+    mistakes: Mistakes = field(default_factory=Mistakes)
     properties: PropertyReport = field(default_factory=PropertyReport)
     survival: tuple[SurvivalCurve, ...] = ()
     arms: tuple[ArmYield, ...] = ()

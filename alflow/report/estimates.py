@@ -23,7 +23,7 @@ PAUSE_S = 900.0
 MAX_STEPS = 100
 """Steps of a survival curve that are kept; more cannot be told apart."""
 
-MERGE_FRACTION = 1 / 1000
+MERGE_FRACTION = 1 / 600
 """Gaps of a lane that are shorter than this share of the whole time are not drawn."""
 
 
@@ -123,6 +123,8 @@ class Work:
         start: Beginning [s].
         end: End, or now if it still runs [s].
         is_failed: Whether it gave no result.
+        handed: When it was handed out, if that is known [s].
+        iteration: Iteration that it belongs to.
     """
 
     worker: str
@@ -130,6 +132,13 @@ class Work:
     start: float
     end: float
     is_failed: bool
+    handed: float | None = None
+    iteration: int = 0
+
+    @property
+    def handed_out(self) -> float:
+        """When it was handed out, or began if nothing else is known [s]."""
+        return self.start if self.handed is None else min(self.handed, self.start)
 
 
 def timeline(work: Sequence[Work]) -> Timeline:
@@ -164,11 +173,11 @@ def timeline(work: Sequence[Work]) -> Timeline:
 
 
 def _paused(work: Sequence[Work]) -> float:
-    """Time of all long gaps in which nothing ran at all: nobody ran the campaign then."""
+    """Time of all long gaps with no attempt under way: nobody ran the campaign then."""
     paused, end = 0.0, min(item.start for item in work)
-    for item in sorted(work, key=lambda w: w.start):
-        if item.start - end > PAUSE_S:
-            paused += item.start - end
+    for item in sorted(work, key=lambda w: w.handed_out):
+        if item.handed_out - end > PAUSE_S:
+            paused += item.handed_out - end
         end = max(end, item.end)
     return paused
 

@@ -8,14 +8,13 @@ from jaxtyping import Bool, Float
 
 from alflow.core.sampling import Limit
 from alflow.report import svg
-from alflow.report.content import GenerationRow
+from alflow.report.content import GenerationRow, IterationRow
 from alflow.report.quantities import grouped, significant
 from alflow.report.samples import (
     CalibrationSample,
     Parity,
     SpreadSample,
     SurvivalCurve,
-    Timeline,
 )
 
 if TYPE_CHECKING:
@@ -25,19 +24,8 @@ if TYPE_CHECKING:
 MAX_VECTOR_POINTS = 300
 """Above this a scatter is drawn as pixels or hexagons: it would bloat the page."""
 
-MAX_POINTS = 2000
+MAX_POINTS = 1000
 """Points of one colour that are drawn, evenly chosen; more only hide each other."""
-
-MAX_VECTOR_BARS = 250
-
-KIND_COLOURS = {
-    "build": svg.GREY,
-    "sample": svg.BLUE,
-    "label": svg.ORANGE,
-    "train": svg.GREEN,
-    "validate": svg.PURPLE,
-}
-"""Colour of each kind of task."""
 
 
 def learning(rows: Sequence[GenerationRow]) -> str:
@@ -311,59 +299,24 @@ def _shades(number: int) -> list[Any]:
     return [*mpl.colormaps["Blues"](tones), svg.VERMILION]
 
 
-def timeline(work: Timeline) -> str:
-    """Work by worker and kind of task; failed attempts are red."""
-    start = min(bar.start for bar in work.bars)
-    divisor, unit = _time_unit(work.span_s)
-    lanes = max(bar.lane for bar in work.bars) + 1
+def fates(rows: Sequence[IterationRow]) -> str:
+    """Shares of trajectories that were trusted, flagged or unphysical, by iteration."""
+    colours = {"trusted": svg.GREEN, "flagged": svg.ORANGE, "unphysical": svg.VERMILION}
 
     def paint(figure: "Figure", axes: "Axes") -> None:
-        from matplotlib.patches import Patch
+        numbers = [row.number for row in rows]
+        bottom = np.zeros(len(rows))
+        for name, colour in colours.items():
+            shares = np.array([100 * row.fates[name] / row.n_trajectories for row in rows])
+            hatch = "////" if name == "unphysical" else None
+            style: Any = {"hatch": hatch, "edgecolor": "white", "linewidth": 0}
+            axes.bar(numbers, shares, 0.8, bottom, color=colour, label=name, **style)
+            bottom += shares
+        axes.set_xticks(_thinned(numbers), [f"i{n}" for n in _thinned(numbers)])
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("trajectories, %")
+        axes.grid(visible=False, axis="x")
+        figure.legend(loc="outside lower center", ncols=3)
 
-        for kind in sorted({bar.kind for bar in work.bars}):
-            colour = KIND_COLOURS.get(kind, svg.SKY)
-            for failed in (False, True):
-                bars = [b for b in work.bars if (b.kind, b.is_failed) == (kind, failed)]
-                shape = svg.VERMILION if failed else colour
-                axes.barh(
-                    [bar.lane for bar in bars],
-                    [
-                        max(bar.end - bar.start, work.span_s / 2000) / divisor
-                        for bar in bars
-                    ],
-                    left=[(bar.start - start) / divisor for bar in bars],
-                    height=0.72,
-                    color=shape,
-                    linewidth=0,
-                    rasterized=len(work.bars) > MAX_VECTOR_BARS,
-                )
-        axes.set_yticks(range(lanes), [_short(name) for name in work.lanes[:lanes]])
-        axes.set_ylim(lanes - 0.4, -0.6)
-        axes.set_xlim(0, max(work.span_s / divisor, 1e-9))
-        axes.set_xlabel(f"time since the first attempt, {unit}")
-        axes.grid(visible=False, axis="y")
-        kinds = sorted({bar.kind for bar in work.bars}, key=_place)
-        patches = [Patch(color=KIND_COLOURS.get(k, svg.SKY), label=k) for k in kinds]
-        if any(bar.is_failed for bar in work.bars):
-            patches.append(Patch(color=svg.VERMILION, label="failed"))
-        figure.legend(handles=patches, loc="outside lower center", ncols=7)
-
-    return svg.draw("timeline", paint, (svg.WIDE[0], 1.3 + 0.24 * lanes))
-
-
-def _place(kind: str) -> tuple[int, str]:
-    """Kinds in the order of the loop, unknown ones last."""
-    known = list(KIND_COLOURS)
-    return (known.index(kind) if kind in known else len(known)), kind
-
-
-def _short(name: str, limit: int = 24) -> str:
-    return name if len(name) <= limit else "…" + name[1 - limit :]
-
-
-def _time_unit(span_s: float) -> tuple[float, str]:
-    if span_s < 300:  # noqa: PLR2004
-        return 1.0, "s"
-    if span_s < 3 * 3600:
-        return 60.0, "min"
-    return 3600.0, "h"
+    return svg.draw("fates", paint)

@@ -1,7 +1,10 @@
 """Numbers as a person reads them."""
 
+import json
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 NONE = "–"
 """Stands where there is no number."""
@@ -70,3 +73,21 @@ def simulated(time_fs: float | None) -> str:
     if time_fs < 1000:  # noqa: PLR2004
         return f"{significant(time_fs, 3)} fs"
     return f"{significant(time_fs / 1000, 3)} ps"
+
+
+SECRET_MARKS = ("password", "secret", "token", "api_key", "credential")
+"""Settings whose name contains one of these are not shown."""
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a setting with this name is nobody's business."""
+    return any(mark in name.lower() for mark in SECRET_MARKS)
+
+
+def scalar(value: Any) -> str:
+    """One setting as text; an empty section or list as brackets."""
+    if isinstance(value, str):
+        return value if value and value.isprintable() else json.dumps(value)
+    if isinstance(value, Mapping | list | tuple):
+        return "{}" if isinstance(value, Mapping) else "[]"
+    return json.dumps(value)

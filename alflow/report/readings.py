@@ -8,13 +8,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from alflow.config.resolution import differences
 from alflow.core.comparison import compared
 from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Gate
-from alflow.report.content import LabelNoise, PropertyReport
-from alflow.report.estimates import calibration_factor, coverage
+from alflow.report.attribution import Waiting
+from alflow.report.content import (
+    LabelNoise,
+    PropertyReport,
+    SelectedStructure,
+)
+from alflow.report.estimates import Work, calibration_factor, coverage
+from alflow.report.provenance import SettingChange
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
+from alflow.report.thumbnails import thumbnail
 from alflow.store.audits import Audit
+from alflow.store.chosen import Chosen, ForcePair
+from alflow.store.history import Queued, Replaced, Try
 from alflow.store.predictions import (
     CandidateSpread,
     NewLabelPrediction,
@@ -181,3 +191,94 @@ def noise(audits: Sequence[Audit]) -> LabelNoise:
         energy=tuple(one.energy / one.n_atoms for one in good),
         force=tuple(one.force for one in good if np.isfinite(one.force)),
     )
+
+
+def selected(
+    number: int, rows: Sequence[Chosen], forces: Mapping[int, ForcePair]
+) -> tuple[SelectedStructure, ...]:
+    """Chosen candidates of an iteration with their pictures.
+
+    Args:
+        number: Number of the iteration.
+        rows: The candidates.
+        forces: Forces by label and generation, by structure: they tell which atom to ring.
+    """
+    return tuple(
+        SelectedStructure(
+            row.structure_id,
+            row.formula,
+            number,
+            row.generation,
+            row.sampler,
+            row.source,
+            row.time_fs,
+            row.reason,
+            row.measure,
+            row.energy_spread,
+            row.force_spread_max,
+            row.decision_reason,
+            row.label_state,
+            thumbnail(row.structure, most_wrong(forces.get(row.structure_id))),
+        )
+        for row in rows
+    )
+
+
+def most_wrong(pair: ForcePair | None) -> int | None:
+    """The atom with the largest error of its force; None if nothing is known of all of them."""
+    if pair is None:
+        return None
+    errors = np.linalg.norm(pair.predicted - pair.labelled, axis=1)
+    return int(np.argmax(errors)) if np.isfinite(errors).all() else None
+
+
+def work(
+    tries: Sequence[Try], queued: Sequence[Queued], as_of: float
+) -> tuple[list[Work], list[Waiting]]:
+    """Attempts as work on a machine, and the times in which tasks waited for theirs.
+
+    A result tells how long its body computed; it is taken to have ended when it was taken in.
+
+    Args:
+        tries: All attempts, in the order in which they were handed out.
+        queued: Tasks that wait now.
+        as_of: End of what has not ended [s].
+    """
+    hosts = sorted({one.host for one in tries if one.host})
+    # Only attempts with a result tell their host; with one host there is nothing to guess.
+    unknown = hosts[0] if len(hosts) == 1 else "host unknown"
+    done, waiting = [], [Waiting(one.kind, one.since, as_of) for one in queued]
+    since: dict[int, float] = {}
+    for one in tries:
+        end = as_of if one.ended is None else max(one.started, one.ended)
+        start = one.started if one.wall_s is None else max(one.started, end - one.wall_s)
+        host, is_failed = one.host or unknown, one.state == "failed"
+        done.append(Work(host, one.kind, start, end, is_failed, one.started, one.iteration))
+        waiting.append(
+            Waiting(one.kind, since.get(one.task_id, one.published), one.started)
+        )
+        since[one.task_id] = end
+    return done, waiting
+
+
+def changes(
+    replaced: Sequence[Replaced],
+    newest: Mapping[str, Any],
+    begun: Sequence[tuple[float, int]],
+) -> tuple[SettingChange, ...]:
+    """What changed in the settings of a campaign, oldest first.
+
+    Args:
+        replaced: Earlier settings, oldest first.
+        newest: Settings of today.
+        begun: When each iteration began [s], and its number, in this order.
+    """
+    versions = [*(one.settings for one in replaced), newest]
+    found = []
+    for one, before, after in zip(replaced, versions, versions[1:], strict=False):
+        last = max((number for start, number in begun if start <= one.ts), default=None)
+        found += [
+            SettingChange(one.ts, last, *difference)
+            for difference in differences(before, after)
+        ]
+    return tuple(found)

@@ -1,26 +1,24 @@
 """Puts a report together as one HTML page that needs nothing else, or as JSON."""
 
-import json
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from alflow import __version__
-from alflow.report import tables, wording
+from alflow.report import provenance_tables, wording
 from alflow.report.attention import bullets
 from alflow.report.content import CampaignReport
-from alflow.report.quantities import moment
+from alflow.report.quantities import is_secret, moment, scalar
 from alflow.report.sections import sections, tiles
 
 WORD_JOINER = "\u2060"
 """Has no width; no line breaks there."""
-
-SECRET_MARKS = ("password", "secret", "token", "api_key", "credential")
-"""Settings whose name contains one of these are not shown."""
 
 
 def render_html(report: CampaignReport) -> str:
@@ -37,21 +35,32 @@ def render_html(report: CampaignReport) -> str:
     # Figures are our own SVG, in which matplotlib has escaped all text.
     environment.filters["trusted"] = Markup
     environment.filters["unbroken"] = unbroken
-    style = files("alflow.report").joinpath("templates", "report.css").read_text("utf-8")
+    style, viewer = (_asset(name) for name in ("report.css", "viewer.js"))
+    parts = sections(report)
+    has_models = any(panel.cards for part in parts for panel in part.panels)
     return environment.get_template("report.html.j2").render(
         header=report.header,
         facts=_facts(report),
         verdict=wording.verdict(report),
         bullets=bullets(report),
         tiles=tiles(report),
-        sections=sections(report),
+        sections=parts,
         provenance=report.provenance,
         settings=outline(report.provenance.settings),
-        artefacts=tables.artefacts(report.generations),
+        artefacts=provenance_tables.artefacts(report.generations),
+        changes=provenance_tables.changes(report.provenance.changes),
+        managers=provenance_tables.managers(report.provenance.managers),
         environments="\n".join(outline(item) for item in report.provenance.environments),
         version=__version__,
-        style=Markup(style.strip()),  # noqa: S704
+        style=Markup(style),  # noqa: S704
+        viewer=Markup(viewer if has_models else ""),  # noqa: S704
+        viewer_sha=f"sha256-{b64encode(sha256(viewer.encode()).digest()).decode()}",
     )
+
+
+def _asset(name: str) -> str:
+    """The text of a file that comes with the templates."""
+    return files("alflow.report").joinpath("templates", name).read_text("utf-8").strip()
 
 
 def unbroken(text: str) -> str:
@@ -91,7 +100,7 @@ def outline(value: Any, indent: int = 0) -> str:
 
 def _entry(key: str, value: Any, indent: int) -> str:
     margin = "  " * indent
-    if any(mark in key.lower() for mark in SECRET_MARKS):
+    if is_secret(key):
         return f"{margin}{key}: (not shown)"
     if isinstance(value, Mapping | list | tuple) and value:
         if isinstance(value, list | tuple) and not any(_is_nested(item) for item in value):
@@ -102,15 +111,6 @@ def _entry(key: str, value: Any, indent: int) -> str:
 
 def _is_nested(value: Any) -> bool:
     return isinstance(value, Mapping | list | tuple)
-
-
-def scalar(value: Any) -> str:
-    """One setting as text."""
-    if isinstance(value, str):
-        return value if value and value.isprintable() else json.dumps(value)
-    if isinstance(value, Mapping | list | tuple):
-        return "{}" if isinstance(value, Mapping) else "[]"
-    return json.dumps(value)
 
 
 def report_json(report: CampaignReport) -> dict[str, Any]:

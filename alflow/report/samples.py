@@ -124,6 +124,25 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerTime:
+    """Where the time of workers went.
+
+    Attributes:
+        seconds: Slot-seconds by kind of task and what they were used for, or lost to [s].
+    """
+
+    seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def by_use(self) -> dict[str, float]:
+        """Slot-seconds by what they were used for [s]."""
+        total: dict[str, float] = {}
+        for named in self.seconds.values():
+            for use, spent in named.items():
+                total[use] = total.get(use, 0.0) + spent
+        return total
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """Who worked when.
 
@@ -135,6 +154,7 @@ class Timeline:
         span_s: Time from the first start to the last end [s].
         paused_s: Time in long gaps in which nothing ran at all [s].
         busy_fraction: Work over lanes times span less pauses, None without attempts.
+        time: Where the time of all lanes went.
     """
 
     lanes: tuple[str, ...] = ()
@@ -144,3 +164,4 @@ class Timeline:
     span_s: float = 0.0
     paused_s: float = 0.0
     busy_fraction: float | None = None
+    time: WorkerTime = field(default_factory=WorkerTime)

@@ -1,77 +1,22 @@
 """The parts of the page in order: each a heading, panels, or one sentence if it is empty."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from alflow.report import figures, spread_tables, tables, wording
+from alflow.report import figures, mistake_panels, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
-from alflow.report.estimates import MAX_LANES
+from alflow.report.gallery import structures
+from alflow.report.panels import Panel, Section, Tile
 from alflow.report.quantities import (
     NONE,
     count,
-    duration,
     grouped,
     milli,
     percent,
     significant,
 )
 from alflow.report.samples import SurvivalCurve
-from alflow.report.tables import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A number that is read at a glance.
-
-    Attributes:
-        caption: What it is.
-        value: The number.
-        unit: Its unit, or empty.
-        note: How it changed, or what it is made of.
-    """
-
-    caption: str
-    value: str
-    unit: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A figure or a table with its title.
-
-    Attributes:
-        title: A sentence that says what there is to see.
-        figure: SVG element, empty for a table alone.
-        alt: The figure in words.
-        caption: What is shown and how, units and definitions.
-        table: Numbers behind the figure (folded), or the table itself.
-        is_wide: Whether it takes the whole width.
-    """
-
-    title: str
-    figure: str = ""
-    alt: str = ""
-    caption: str = ""
-    table: Table | None = None
-    is_wide: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the page.
-
-    Attributes:
-        name: Anchor.
-        heading: Short name.
-        panels: What it shows.
-        empty: Sentence that says what is missing, if there is nothing to show yet.
-    """
-
-    name: str
-    heading: str
-    panels: tuple[Panel, ...] = ()
-    empty: str = ""
+from alflow.report.work_sections import failures, timeline
 
 
 def tiles(report: CampaignReport) -> tuple[Tile, ...]:
@@ -137,9 +82,9 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
         _properties(report),
         _sampling(report),
         _decisions(report),
-        _failures(report),
-        _timeline(report),
-        _structures(report),
+        failures(report),
+        timeline(report),
+        structures(report),
     )
     return tuple(part for part in parts if part.panels or part.empty)
 
@@ -147,19 +92,43 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
 def _learning(report: CampaignReport) -> Section:
     section = Section("learning", "Learning")
     rows = report.validated
+    fates = _fates(report)
     if not rows:
         text = "No generation has been validated on the test set yet."
-        return replace(section, empty=text)
+        return replace(section, panels=fates, empty=text)
     caption = (
         f"Errors of the ensemble mean on the same {count(rows[-1].n_test, 'test structure')} "
         "throughout, never trained on. Forces: root mean square over Cartesian components."
     )
     alt = f"Line chart of test force and energy error for {count(len(rows), 'generation')}."
     curve = Panel(
-        wording.learning_title(report.in_use or rows), figures.learning(rows), alt, caption
+        wording.learning_title(report.in_use or rows),
+        figures.learning(rows),
+        alt,
+        caption,
+        tables.generations(report.generations),
     )
-    numbers = Panel("Every generation", table=tables.generations(report.generations))
-    return replace(section, panels=(curve, numbers))
+    return replace(section, panels=(curve, *fates))
+
+
+def _fates(report: CampaignReport) -> tuple[Panel, ...]:
+    rows = report.sampled
+    if not rows:
+        return ()
+    caption = (
+        "Trusted: ran to its end without a frame that the gate flags. The limits of the gate "
+        "may change from one iteration to the next."
+    )
+    title = wording.fates_title(rows)
+    return (
+        Panel(
+            title,
+            figures.fates(rows),
+            f"Stacked bars by iteration. {title}.",
+            caption,
+            tables.fates(rows),
+        ),
+    )
 
 
 def _spread(report: CampaignReport) -> Section:
@@ -230,14 +199,15 @@ def _calibration(report: CampaignReport) -> Section:
             "error was below. Errors in units of the spread are means over the new labels, and "
             "the same corrected by what the earlier ones had shown.",
             table=spread_tables.coverage(report.coverage),
+            is_wide=True,
         )
         panels = (*panels, covered)
     return replace(section, panels=panels)
 
 
 def _accuracy(report: CampaignReport) -> Section:
-    section = Section("accuracy", "Accuracy on the test set")
-    noise = _noise(report)
+    section = Section("accuracy", "Accuracy")
+    noise = (*mistake_panels.panels(report.mistakes), *_noise(report))
     if not report.parity:
         empty = "There are no predictions on the test set yet."
         return replace(section, panels=noise, empty="" if noise else empty)
@@ -342,65 +312,3 @@ def _decisions(report: CampaignReport) -> Section:
     table = tables.decisions(rows)
     panel = Panel(wording.decisions_title(rows), table=table, is_wide=True)
     return Section("selection", "Selection", (panel,))
-
-
-def _failures(report: CampaignReport) -> Section:
-    section = Section("failures", "Failures")
-    panels = []
-    if report.label_failures:
-        title = "Labels that failed, by kind"
-        panels.append(Panel(title, table=tables.label_failures(report), is_wide=True))
-    if report.attempts_failed:
-        title = "Attempts that gave no result"
-        panels.append(Panel(title, table=tables.failed_attempts(report), is_wide=True))
-    if not panels and report.timeline.bars:
-        panels.append(Panel("No label and no attempt has failed."))
-    return replace(section, panels=tuple(panels))
-
-
-def _timeline(report: CampaignReport) -> Section:
-    section = Section("timeline", "Cost and timeline")
-    work = report.timeline
-    if not work.bars:
-        return replace(section, empty="No attempt has been made yet.")
-    caption = (
-        "Each row is one task at a time on one machine; neighbours of a kind are merged."
-    )
-    if len(work.lanes) > MAX_LANES:
-        caption = f"{caption} The first {MAX_LANES} of {len(work.lanes)} rows are shown."
-    if work.paused_s:
-        caption = (
-            f"{caption} Pauses of the campaign ({duration(work.paused_s)}) do not count."
-        )
-    title = wording.timeline_title(work)
-    gantt = Panel(
-        title,
-        figures.timeline(work),
-        f"Timeline. {title}.",
-        caption,
-        tables.hours(work),
-        is_wide=True,
-    )
-    return replace(section, panels=(gantt, *_costs(report)))
-
-
-def _costs(report: CampaignReport) -> tuple[Panel, ...]:
-    costs = report.costs
-    if not costs.levels:
-        return ()
-    caption = (
-        "Core-seconds: time of a label, times the threads of its worker. Predicted: the newest "
-        "quarter from those before it. "
-    )
-    caption += " ".join(f"{text[0].upper()}{text[1:]}." for text in costs.outlook())
-    table = tables.label_costs(costs.levels)
-    return (Panel("What labels cost", caption=caption.strip(), table=table),)
-
-
-def _structures(report: CampaignReport) -> Section:
-    if not report.selected:
-        return Section("structures", "Selected structures")
-    iteration = report.selected[0].iteration
-    title = f"Chosen in i{iteration}, largest force spread first"
-    panel = Panel(title, table=tables.selected(report), is_wide=True)
-    return Section("structures", "Selected structures", (panel,))

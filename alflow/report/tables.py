@@ -13,15 +13,25 @@ from alflow.core.comparison import Compared
 from alflow.core.metrics import mae, rmse
 from alflow.core.properties import NO_UNIT
 from alflow.core.sampling import StopReason
-from alflow.loop.outlook import LevelCost
-from alflow.report.content import CampaignReport, GenerationRow, IterationRow, LabelNoise
+from alflow.report.content import (
+    CampaignReport,
+    GenerationRow,
+    IterationRow,
+    LabelNoise,
+)
 from alflow.report.estimates import fraction_at
-from alflow.report.quantities import NONE, THIN_SPACE, grouped, milli, percent, significant
+from alflow.report.quantities import (
+    NONE,
+    THIN_SPACE,
+    grouped,
+    milli,
+    percent,
+    significant,
+)
 from alflow.report.quantities import simulated as time_of
 from alflow.report.samples import (
     Parity,
     SurvivalCurve,
-    Timeline,
 )
 from alflow.store.yields import MILLION, ArmYield
 
@@ -34,8 +44,12 @@ WORDS = frozenset(
         *(
             "arm",
             "attempt",
+            "builder",
+            "chosen as",
             "failure",
+            "element",
             "formula",
+            "set",
             "generation",
             "host",
             "iteration",
@@ -51,10 +65,17 @@ WORDS = frozenset(
             "predicted by",
             "property",
             "reference by",
+            "after",
+            "before",
+            "manager",
+            "sampler",
+            "setting",
+            "what",
             "seeds of members",
         ),
         *(
             "snapshot digest",
+            "stage",
             "state",
             "structure",
             "task",
@@ -310,44 +331,14 @@ def failed_attempts(report: CampaignReport) -> Table:
     return table("failed-attempts", columns, rows)
 
 
-def hours(work: Timeline) -> Table:
-    """Worker-hours by kind of task."""
-    total = sum(work.hours.values())
-    rows = [
-        (
-            kind,
-            grouped(work.counts.get(kind, 0)),
-            significant(spent, 3),
-            percent(spent / total if total else None),
-        )
-        for kind, spent in work.hours.items()
-    ]
-    rows.append(("all", grouped(sum(work.counts.values())), significant(total, 3), ""))
-    return table("worker-hours", ("kind", "attempts", "worker-hours", "share"), rows)
-
-
-def label_costs(rows: Sequence[LevelCost]) -> Table:
-    """What labels cost, by level."""
-    cells = [
-        (
-            row.level,
-            grouped(row.n_measured),
-            significant(row.median_core_s, 3),
-            significant(row.upper_core_s, 3),
-            significant(row.ratio, 3),
-        )
-        for row in rows
-    ]
-    numbers = ("measured", "median, core-s", "90 % below, core-s", "measured / predicted")
-    return table("label-costs", ("level", *numbers), cells)
-
-
 def selected(report: CampaignReport) -> Table:
     """The last structures chosen for a label."""
     rows = [
         (
             f"s-{item.structure_id}",
             item.formula,
+            item.sampler,
+            item.source,
             item.reason if not item.measure else f"{item.reason} ({item.measure})",
             milli(item.force_spread),
             milli(item.energy_spread),
@@ -359,7 +350,9 @@ def selected(report: CampaignReport) -> Table:
     columns = (
         "structure",
         "formula",
-        "origin",
+        "sampler",
+        "builder",
+        "chosen as",
         "force spread, meV/Å",
         "energy spread/√N, meV",
         "label",
@@ -368,16 +361,19 @@ def selected(report: CampaignReport) -> Table:
     return table("selected", columns, rows)
 
 
-def artefacts(rows: Sequence[GenerationRow]) -> Table:
-    """Checksums and seeds by generation, last first."""
+def fates(rows: Sequence[IterationRow]) -> Table:
+    """How many trajectories were trusted to their end, by iteration, last first."""
     cells = [
         (
-            f"g{row.number}",
-            row.snapshot[:16] or NONE,
-            ", ".join(sha[:16] for sha in row.weights) or NONE,
-            ", ".join(str(seed) for seed in row.seeds) or NONE,
+            f"i{row.number}",
+            grouped(row.n_trajectories),
+            *(
+                text
+                for n in row.fates.values()
+                for text in (grouped(n), percent(n / row.n_trajectories))
+            ),
         )
         for row in reversed(rows)
     ]
-    columns = ("generation", "snapshot digest", "weights SHA-256", "seeds of members")
-    return table("artefacts", columns, cells)
+    counts = ("trusted", "share", "flagged", "share", "unphysical", "share")
+    return table("fates", ("iteration", "trajectories", *counts), cells)

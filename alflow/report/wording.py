@@ -15,9 +15,13 @@ from alflow.report.content import (
     Standing,
 )
 from alflow.report.estimates import rank_correlation
-from alflow.report.quantities import count, duration, grouped, milli, percent, significant
+from alflow.report.quantities import count, grouped, milli, percent, significant
 from alflow.report.quantities import simulated as time_of
-from alflow.report.samples import CalibrationSample, SpreadSample, SurvivalCurve, Timeline
+from alflow.report.samples import (
+    CalibrationSample,
+    SpreadSample,
+    SurvivalCurve,
+)
 from alflow.store.yields import ArmYield
 
 CALIBRATED = (0.5, 2.0)
@@ -204,7 +208,8 @@ def learning_title(rows: Sequence[GenerationRow]) -> str:
     first, last = rows[0], rows[-1]
     measure = _measure(last)
     before, after = measure.of(first), measure.of(last)
-    verb = "fell" if (after or 0.0) < (before or 0.0) else "rose"
+    change = (after or 0.0) - (before or 0.0)
+    verb = "fell" if change < 0 else "rose" if change > 0 else "stayed,"
     return (
         f"Test {measure.noun} error {verb} from {milli(before)} to {milli(after)} "
         f"{measure.unit} "
@@ -351,13 +356,11 @@ def failures_title(report: CampaignReport) -> str:
     return f"{count(report.n_labels_failed, 'failed label')}, {attempts}"
 
 
-def timeline_title(work: Timeline) -> str:
-    """How busy the workers were."""
-    if work.busy_fraction is None:
-        return "Who worked when?"
-    slots = count(len(work.lanes), "worker slot")
-    hours = duration(sum(work.hours.values()) * 3600)
-    return (
-        f"{slots} did {hours} of work in {duration(work.span_s - work.paused_s)}: "
-        f"busy {percent(work.busy_fraction)} of the time"
-    )
+def fates_title(rows: Sequence[IterationRow]) -> str:
+    """What share of the trajectories the ensemble vouched for, last iteration and first."""
+
+    def share(row: IterationRow) -> str:
+        return percent(row.fates["trusted"] / row.n_trajectories)
+
+    last = f"{share(rows[-1])} of the trajectories of i{rows[-1].number} were trusted to their end"
+    return last if len(rows) == 1 else f"{last}; of i{rows[0].number} {share(rows[0])}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from alflow.core.labels import AUDIT
-from alflow.core.sampling import Decision
+from alflow.core.tasks import TaskState
 from alflow.store.codec import from_json_text
 from alflow.store.rows import AttemptState, ItemState
 from alflow.store.schema import (
@@ -27,10 +27,30 @@ from alflow.store.schema import (
     label_item,
     level_of_theory,
     store_meta,
-    structure,
     task,
     trajectory,
 )
+
+
+class Queued(NamedTuple):
+    """A task that waits to be handed out, and since when [s]."""
+
+    kind: str
+    since: float
+
+
+class Replaced(NamedTuple):
+    """Settings that were replaced by others, and when [s]."""
+
+    ts: float
+    settings: Mapping[str, Any]
+
+
+class Manager(NamedTuple):
+    """Who began to run the campaign, and when [s]."""
+
+    ts: float
+    name: str
 
 
 class Overview(NamedTuple):
@@ -94,7 +114,10 @@ class LabelFailure(NamedTuple):
 
 
 class Try(NamedTuple):
-    """An attempt of a task: when [s], where, how long its body ran [s], how it ended."""
+    """An attempt of a task: when [s], where, how long its body ran [s], how it ended.
+
+    `published` is when the task began to wait for its first attempt.
+    """
 
     task_id: int
     task_state: str
@@ -107,19 +130,8 @@ class Try(NamedTuple):
     state: str
     failure: str | None
     message: str
-
-
-class Selected(NamedTuple):
-    """A candidate chosen for a label."""
-
-    structure_id: int
-    formula: str
-    reason: str
-    measure: str
-    energy_spread: float | None
-    force_spread_max: float | None
-    decision_reason: str
-    label_state: str
+    iteration: int
+    published: float
 
 
 def overview(connection: Connection) -> Overview | None:
@@ -263,6 +275,21 @@ def attempts(connection: Connection) -> list[Try]:
     return _attempts(connection, _TRIES.order_by(attempt.c.id))
 
 
+def queued(connection: Connection) -> list[Queued]:
+    """Tasks that wait to be handed out now, by kind and since when."""
+    query = (
+        select(task.c.kind, task.c.published, func.max(attempt.c.ended))
+        .select_from(task.outerjoin(attempt, attempt.c.task_id == task.c.id))
+        .where(task.c.state == TaskState.QUEUED)
+        .group_by(task.c.id, task.c.kind, task.c.published)
+        .order_by(task.c.id)
+    )
+    return [
+        Queued(kind, published if ended is None else max(published, ended))
+        for kind, published, ended in connection.execute(query)
+    ]
+
+
 def failed_attempts(connection: Connection, limit: int) -> list[Try]:
     """The latest attempts without a result, newest first; those that ended a task first."""
     is_final = task.c.state == "failed"
@@ -292,37 +319,39 @@ _TRIES = select(
     attempt.c.state,
     attempt.c.failure_class,
     func.coalesce(attempt.c.message, ""),
-).select_from(attempt.join(task, task.c.id == attempt.c.task_id))
+    iteration.c.number,
+    task.c.published,
+).select_from(
+    attempt.join(task, task.c.id == attempt.c.task_id).join(
+        iteration, iteration.c.id == task.c.iteration_id
+    )
+)
 
 
 def _attempts(connection: Connection, query: Select[Any]) -> list[Try]:
     return [Try(*row) for row in connection.execute(query)]
 
 
-def selected(connection: Connection, number: int, limit: int) -> list[Selected]:
-    """Candidates of an iteration that were chosen for a label, by rank."""
+def replaced_settings(connection: Connection) -> list[Replaced]:
+    """All settings that the campaign had before those of today, oldest first."""
     query = (
-        select(
-            structure.c.id,
-            structure.c.formula,
-            candidate.c.reason,
-            candidate.c.measure,
-            candidate.c.energy_spread,
-            candidate.c.force_spread_max,
-            candidate.c.decision_reason,
-            func.coalesce(func.max(label_item.c.state), ItemState.PENDING),
-        )
-        .select_from(
-            candidate.join(iteration, iteration.c.id == candidate.c.iteration_id)
-            .join(structure, structure.c.id == candidate.c.structure_id)
-            .outerjoin(label_item, label_item.c.structure_id == structure.c.id)
-        )
-        .where(iteration.c.number == number, candidate.c.decision == Decision.SELECTED)
-        .group_by(candidate.c.id, structure.c.id)
-        .order_by(candidate.c.rank)
-        .limit(limit)
+        select(event.c.ts, event.c.data_json)
+        .where(event.c.kind == "config-changed")
+        .order_by(event.c.id)
     )
-    return [Selected(*row) for row in connection.execute(query)]
+    return [
+        Replaced(ts, from_json_text(data)["old"]) for ts, data in connection.execute(query)
+    ]
+
+
+def managers(connection: Connection) -> list[Manager]:
+    """Who has run the campaign, first to last."""
+    query = (
+        select(event.c.ts, event.c.subject)
+        .where(event.c.kind == "lease-acquired")
+        .order_by(event.c.id)
+    )
+    return [Manager(*row) for row in connection.execute(query)]
 
 
 def environments(connection: Connection) -> list[Mapping[str, Any]]:

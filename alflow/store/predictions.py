@@ -273,6 +273,18 @@ def new_labels() -> FromClause:
     )
 
 
+def iterations_with_predictions(connection: Connection) -> list[int]:
+    """Iterations whose new labels have been predicted by the generation that chose them."""
+    query = (
+        select(iteration.c.number)
+        .select_from(new_labels())
+        .where(label.c.quality == Quality.OK)
+        .distinct()
+        .order_by(iteration.c.number)
+    )
+    return list(connection.scalars(query))
+
+
 def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
     """Each generation on the labels that were chosen with it, by iteration and label."""
     query = (

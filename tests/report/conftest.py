@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from alflow.core.sampling import Gate, Limit
+from alflow.core.structures import Structure
+from alflow.report.attribution import attributed
 from alflow.report.content import (
     CampaignReport,
     FailedAttempt,
@@ -14,7 +16,6 @@ from alflow.report.content import (
     IterationRow,
     LabelFailures,
     Outcome,
-    Provenance,
     SelectedStructure,
     Standing,
 )
@@ -25,7 +26,9 @@ from alflow.report.estimates import (
     survival_curve,
     timeline,
 )
+from alflow.report.provenance import Provenance
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
+from alflow.report.thumbnails import thumbnail
 
 START = 1_790_000_000.0
 N_GENERATIONS = 8
@@ -181,7 +184,17 @@ def work(rng, n_iterations=N_GENERATIONS, n_labels=24):
         items.append(
             Work("node00.cluster", "validate", base + 605, base + 615, is_failed=False)
         )
-    return timeline(items)
+    drawn = timeline(items)
+    return replace(drawn, time=attributed(items, [], len(drawn.lanes)))
+
+
+def water_box(n_periodic):
+    """Two molecules, in a box of which some directions repeat."""
+    one = np.array([[0, 0, 0.1], [0, 0.76, -0.47], [0, -0.76, -0.47]])
+    numbers = np.array([8, 1, 1, 8, 1, 1], np.uint8)
+    pbc = np.arange(3) < n_periodic % 4
+    cell = np.diag([6.0, 6.0, 9.0]) if pbc.any() else None
+    return Structure(numbers, np.vstack([one, one + np.array([3.0, 0.5, 1.0])]), cell, pbc)
 
 
 def selected():
@@ -190,12 +203,17 @@ def selected():
             structure_id=3100 + k,
             formula="H4O2" if k % 2 else "H6O3",
             iteration=7,
+            generation=6,
+            sampler="nemd",
+            source="molecules",
+            time_fs=250.0 * k,
             reason="audit" if k == 9 else "flagged",
             measure="" if k == 9 else "force_max",
             energy_spread=0.004 + 0.0003 * k,
             force_spread=0.31 - 0.01 * k,
             decision_reason=f"rank {k + 1}: largest force spread 1.{k} times its limit",
             label_state=("ok", "failed", "pending")[k % 3],
+            thumbnail=thumbnail(water_box(k), ringed=3 if k == 0 else None),
         )
         for k in range(10)
     )

@@ -2,21 +2,29 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
+from importlib.resources import files
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from alflow.loop.outlook import Forecast, LabelsLeft, LevelCost
-from alflow.report.content import Provenance, Standing
+from alflow.report import provenance_tables
+from alflow.report.content import Standing
+from alflow.report.gallery import MAX_ATOMS_DRAWN
+from alflow.report.provenance import Provenance, SettingChange
 from alflow.report.render import outline, render_html, report_json
 from alflow.report.samples import Timeline
 from alflow.report.sections import sections
-from alflow.report.tables import Table, label_costs, plain
+from alflow.report.tables import Table, plain
+from alflow.report.work_tables import label_costs
 
 MAX_BYTES = 300_000
+VIEWER = files("alflow.report").joinpath("templates/viewer.js").read_text("utf-8").strip()
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 HOSTILE = "<script>alert('x')</script>\"&"
 
@@ -48,6 +56,10 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def scripts_of(text):
+    return re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL | re.IGNORECASE)
+
+
 @pytest.fixture(scope="module")
 def page(running):
     return render_html(running)
@@ -66,12 +78,16 @@ def test_a_page_is_well_formed_and_its_ids_are_unique(page):
     assert inside <= set(parsed.ids)
 
 
-def test_nothing_is_fetched_and_nothing_is_run(page, large_page):
+def test_nothing_is_fetched_and_only_the_viewer_is_run(page, large_page):
     for text in (page, large_page):
         assert not re.search(r"https?:|[\"'(]//|url\((?!#)", text)
         assert "@import" not in text
         parsed = Page(text)
-        assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+        assert not {"link", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+        assert scripts_of(text) == [VIEWER]
+        policy = dict(parsed.tags)["meta"]["content"]
+        assert "default-src 'none'" in policy
+        assert b64encode(sha256(VIEWER.encode()).digest()).decode() in policy
         assert {link.partition(",")[0] for link in parsed.links if link[0] != "#"} <= {
             "data:text/csv;charset=utf-8",
             "data:image/png;base64",
@@ -122,11 +138,13 @@ def test_sections_come_in_the_order_of_questions(page):
 
 def test_every_figure_has_words_and_numbers(running):
     figures = [p for s in sections(running) for p in s.panels if p.figure]
-    assert len(figures) == 8
+    assert len(figures) == 10
     for panel in figures:
         assert panel.alt
         assert panel.caption
-        assert panel.table is not None or panel.title.startswith("Test force error")
+        assert panel.table.rows
+        assert panel.table.csv.startswith("data:text/csv")
+        assert "aria-label" not in panel.figure
 
 
 def test_costs_of_labels_are_told_with_what_is_left(running):
@@ -162,10 +180,10 @@ def test_hostile_words_stay_words(running):
         provenance=Provenance({HOSTILE: HOSTILE}, "", ({HOSTILE: HOSTILE},), HOSTILE),
     )
     text = render_html(report)
-    assert "<script" not in text.lower()
+    assert scripts_of(text) == [VIEWER]
     assert "&lt;script&gt;" in text
     assert "$x_1$" in text
-    assert not {"script"} & {tag for tag, _ in Page(text).tags}
+    assert [tag for tag, _ in Page(text).tags].count("script") == 1
 
 
 def test_an_empty_campaign_has_a_sentence_for_what_is_missing(empty):
@@ -284,3 +302,58 @@ def test_settings_read_like_yaml_without_secrets():
 def test_importing_the_report_does_not_import_matplotlib():
     code = "import sys, alflow.report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_chosen_structures_can_be_turned_and_are_there_in_print(running):
+    text = render_html(running)
+    assert text.count("data-model=") == len(running.selected)
+    parsed = Page(text)
+    models = [json.loads(v["data-model"]) for _, v in parsed.tags if "data-model" in v]
+    assert [one["ring"] for one in models[:2]] == [3, -1]
+    assert "Ringed: the atom" in text
+    assert "s-3100, H6O3, force spread 310 meV/Å" in text
+
+
+def test_the_viewer_is_left_out_where_there_is_nothing_to_turn(running):
+    large = tuple(replace(one, thumbnail=None) for one in running.selected)
+    text = render_html(replace(running, selected=large))
+    assert scripts_of(text) == []
+    assert "data-model" not in text
+    assert "s-3100" in text
+
+
+def test_pictures_end_before_the_page_gets_large(running):
+    one = running.selected[0]
+    many = tuple(replace(one, structure_id=k) for k in range(1000))
+    text = render_html(replace(running, selected=many))
+    assert text.count("data-model=") == MAX_ATOMS_DRAWN // 6
+
+
+def test_what_changed_on_the_way_is_in_the_provenance(running):
+    text = render_html(running)
+    assert "Settings that changed" not in text
+    assert "Who ran it" not in text
+    changed = (
+        SettingChange(1_790_000_000.0, 3, "acquire.per_iteration", 32, 48),
+        SettingChange(1_790_000_100.0, None, "label.db_password", "hunter1", "hunter2"),
+    )
+    who = ((1_790_000_000.0, "login3 (pid 1)"), (1_790_000_500.0, "login4 (pid 2)"))
+    report = replace(
+        running, provenance=replace(running.provenance, changes=changed, managers=who)
+    )
+    text = render_html(report)
+    Page(text)
+    assert "Settings that changed on the way: 2" in text
+    assert "hunter" not in text
+    assert provenance_tables.changes(changed).rows[1] == (
+        "2026-09-21 14:13:20 UTC",
+        "i3",
+        "acquire.per_iteration",
+        "32",
+        "48",
+    )
+    assert [row[1:] for row in provenance_tables.managers(who).rows] == [
+        ("login4 (pid 2)", "resumed"),
+        ("login3 (pid 1)", "began"),
+    ]
+    assert provenance_tables.setting({"a": [1]}) == '{"a": [1]}'

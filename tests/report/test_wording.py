@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alflow.report import tables, wording
+from alflow.report import tables, wording, work_wording
 from alflow.report.attention import MAX_BULLETS, bullets
+from alflow.report.attribution import Use
 from alflow.report.content import GenerationRow, LabelFailures, LabelNoise, Standing
 from alflow.report.estimates import survival_curve
 from alflow.report.quantities import (
@@ -18,6 +19,7 @@ from alflow.report.quantities import (
     significant,
     simulated,
 )
+from alflow.report.samples import WorkerTime
 
 
 def standing(report, value, reason=""):
@@ -137,7 +139,7 @@ def test_survival_title_for_medians_reached_and_not():
 
 
 def test_timeline_and_failure_titles(running):
-    title = wording.timeline_title(running.timeline)
+    title = work_wording.timeline_title(running.timeline)
     assert title.startswith("6 worker slots did ")
     assert wording.failures_title(running) == "14 failed labels, 3 failed attempts"
 
@@ -221,3 +223,27 @@ def test_noise_of_labels_stands_beside_the_errors_of_the_model():
         ("1.1", "2.0", "4.00"),
         ("3.5", "4.0", "50.0"),
     ]
+
+
+def test_where_the_time_of_workers_went():
+    time = WorkerTime(
+        {"label": {Use.COMPUTING: 60.0, Use.BARRIER: 30.0}, "train": {Use.START_UP: 10.0}}
+    )
+    assert work_wording.worker_time_title(time) == (
+        "Workers computed 60 % of the time; most of the rest, 30 %, "
+        "was spent waiting for the last tasks of a stage"
+    )
+    assert work_wording.cost_title(time, 50) == (
+        "A label cost 2.0 s of worker time, all stages together"
+    )
+    all_busy = WorkerTime({"label": {Use.COMPUTING: 60.0}})
+    assert work_wording.worker_time_title(all_busy) == "Workers computed 100 % of the time"
+
+
+def test_fates_of_trajectories(running):
+    rows = running.sampled
+    text = wording.fates_title(rows)
+    assert text.startswith(
+        "72 % of the trajectories of i7 were trusted to their end; of i1 1.6 %"
+    )
+    assert wording.fates_title(rows[-1:]).endswith("to their end")

@@ -30,6 +30,15 @@ from alflow.store import (
     open_store,
     predictions,
 )
+from alflow.store.chosen import chosen, force_pairs
+from alflow.store.mistakes import (
+    NEW,
+    TEST,
+    Sets,
+    atom_errors,
+    errors_by_origin,
+    worst_labels,
+)
 
 GATE = Gate(Limit(0.01), Limit(0.05, 0.07), Limit(0.2, 0.2), 50.0)
 
@@ -313,6 +322,7 @@ def test_the_report_of_a_server(postgres_url):
             errors = predictions.errors_on_test(connection)
         assert [row.force for row in errors] == pytest.approx([0.2**2, 0.04**2])
         assert "water" in render_html(collect(store))
+        check_mistakes(store)
 
 
 def test_a_prediction_that_is_not_finite_hides_the_error(store):
@@ -371,6 +381,11 @@ def test_a_task_that_is_given_up_comes_first(store):
         end(attempt, Failure(FailureKind.LOST, "gone"), **options)
     with store.read() as connection:
         failed = history.failed_attempts(connection, 5)
+        (waits,) = history.queued(connection)
+    (again,) = [one for one in failed if one.task_state == "queued"]
+    assert waits == ("build", again.ended)
+    assert again.iteration == 0
+    assert again.published <= again.started
     assert [one.task_state for one in failed] == ["failed", "queued"]
     assert {one.failure for one in failed} == {"lost"}
     store.set_state("failed", "the builders failed in iteration 0")
@@ -379,13 +394,27 @@ def test_a_task_that_is_given_up_comes_first(store):
     assert [one.is_given_up for one in report.attempts_failed] == [True, False]
 
 
-def test_selected_structures_by_rank(told):
+def test_chosen_structures_by_spread(told):
     with told.read() as connection:
-        rows = history.selected(connection, 1, 2)
-        environments = history.environments(connection)
+        rows = chosen(connection, 1, 2)
+        pairs = force_pairs(connection, 1, [row.structure_id for row in rows])
+        nothing = chosen(connection, 0, 2)
+    assert nothing == []
     assert [row.formula for row in rows] == ["H2O", "H2O"]
+    assert [row.structure.formula for row in rows] == ["H2O", "H2O"]
     assert [row.measure for row in rows] == ["force_max", "force_max"]
+    spreads = [row.force_spread_max for row in rows]
+    assert spreads == sorted(spreads, reverse=True)
     assert {row.label_state for row in rows} == {"ok"}
+    assert {row.generation for row in rows} == {0}
+    for row in rows:
+        assert (row.sampler, row.source) == ("nemd", "nemd")
+        assert pairs[row.structure_id].labelled.shape == (3, 3)
+
+
+def test_environments_of_attempts(told):
+    with told.read() as connection:
+        environments = history.environments(connection)
     assert {"host": "node1", "python": "3.11"} in environments
 
 
@@ -418,6 +447,10 @@ def test_a_finished_campaign_tells_which_budget_was_spent(filled):
     assert collect(filled).outcome.standing is Standing.ITERATIONS
     filled.update_config({**CONFIG, "stop": {"budget": {"labels": 8}}})
     assert collect(filled).outcome.standing is Standing.BUDGET
+    changed = {one.name: one for one in collect(filled).provenance.changes}
+    assert changed["stop.budget.labels"].before == 30
+    assert changed["stop.budget.labels"].after == 8
+    assert changed["stop.budget.labels"].iteration == 1
     filled.set_state("stopped", "by a person")
     assert collect(filled).outcome.standing is Standing.STOPPED
     filled.set_state("converged", "good enough")
@@ -441,3 +474,30 @@ def test_reading_needs_no_lease_and_writes_nothing(filled, tmp_path):
         assert reader.content_digest() == before
         with pytest.raises(StoreError):
             reader.set_state("stopped", "no")
+
+
+def check_mistakes(store):
+    both = Sets(1, 1)
+    with store.read() as connection:
+        new, test = errors_by_origin(connection, both)
+        worst = worst_labels(connection, both, 4)
+        atoms = list(atom_errors(connection, both, 2))
+        assert predictions.iterations_with_predictions(connection) == [1]
+        assert errors_by_origin(connection, Sets(None, None)) == []
+    # Errors of 0.1, 0.2 and 0.3 on three structures of three atoms each; energies alike.
+    assert (new.which, new.origin, new.n_labels) == (NEW, "nemd", 3)
+    assert (new.force, new.energy) == pytest.approx(((0.01 + 0.04 + 0.09) / 3,) * 2)
+    assert (test.which, test.origin, test.n_labels) == (TEST, "molecules", N_TEST)
+    assert (test.force, test.energy) == pytest.approx((0.04**2,) * 2)
+    assert [one.which for one in worst] == [NEW, NEW, NEW, TEST]
+    assert [one.force_rmse for one in worst] == pytest.approx([0.3, 0.2, 0.1, 0.04])
+    assert [one.energy_error for one in worst] == pytest.approx([0.3, 0.2, 0.1, 0.04])
+    assert {one.formula for one in worst} == {"H2O"}
+    # Two of three labels of each set, evenly: the first and the last.
+    assert [one.which for one in atoms] == [TEST, TEST, NEW, NEW]
+    sizes = [float(np.abs(one.errors).max()) for one in atoms]
+    assert sizes == pytest.approx([0.04, 0.04, 0.1, 0.3])
+
+
+def test_mistakes_by_origin_by_atom_and_the_worst(told):
+    check_mistakes(told)

@@ -1,0 +1,125 @@
+"""Figures about the work: who did what when, and where the time went."""
+
+from typing import TYPE_CHECKING
+
+from alflow.report import svg
+from alflow.report.attribution import Use, in_order
+from alflow.report.samples import Timeline, WorkerTime
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_VECTOR_BARS = 250
+"""Above this a timeline is drawn as pixels: it would bloat the page."""
+
+KIND_COLOURS = {
+    "build": svg.GREY,
+    "sample": svg.BLUE,
+    "label": svg.ORANGE,
+    "train": svg.GREEN,
+    "validate": svg.PURPLE,
+}
+"""Colour of each kind of task."""
+
+USE_COLOURS = {
+    Use.COMPUTING: svg.BLUE,
+    Use.FAILED: svg.VERMILION,
+    Use.START_UP: svg.SKY,
+    Use.QUEUE: svg.YELLOW,
+    Use.BARRIER: svg.ORANGE,
+    Use.STRAGGLER: svg.PURPLE,
+    Use.BETWEEN: svg.GREY,
+}
+"""Colour of what a worker slot did or waited for."""
+
+
+def timeline(work: Timeline) -> str:
+    """Work by worker and kind of task; failed attempts are red and hatched."""
+    start = min(bar.start for bar in work.bars)
+    divisor, unit = _time_unit(work.span_s)
+    lanes = max(bar.lane for bar in work.bars) + 1
+    many = len(work.bars) > MAX_VECTOR_BARS
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        from matplotlib.patches import Patch
+
+        for kind in sorted({bar.kind for bar in work.bars}):
+            colour = KIND_COLOURS.get(kind, svg.SKY)
+            for failed in (False, True):
+                bars = [b for b in work.bars if (b.kind, b.is_failed) == (kind, failed)]
+                shape = svg.VERMILION if failed else colour
+                axes.barh(
+                    [bar.lane for bar in bars],
+                    [
+                        max(bar.end - bar.start, work.span_s / 2000) / divisor
+                        for bar in bars
+                    ],
+                    left=[(bar.start - start) / divisor for bar in bars],
+                    height=0.72,
+                    color=shape,
+                    hatch="////" if failed else None,
+                    edgecolor="white",
+                    linewidth=0,
+                    rasterized=many,
+                )
+        axes.set_yticks(range(lanes), [_short(name) for name in work.lanes[:lanes]])
+        axes.set_ylim(lanes - 0.4, -0.6)
+        axes.set_xlim(0, max(work.span_s / divisor, 1e-9))
+        axes.set_xlabel(f"time since the first attempt, {unit}")
+        axes.grid(visible=False, axis="y")
+        kinds = in_order({bar.kind for bar in work.bars})
+        patches = [Patch(color=KIND_COLOURS.get(k, svg.SKY), label=k) for k in kinds]
+        if any(bar.is_failed for bar in work.bars):
+            patches.append(
+                Patch(
+                    facecolor=svg.VERMILION, edgecolor="white", hatch="////", label="failed"
+                )
+            )
+        figure.legend(handles=patches, loc="outside lower center", ncols=7)
+
+    return svg.draw("timeline", paint, (svg.WIDE[0], 1.3 + 0.24 * lanes))
+
+
+def _short(name: str, limit: int = 24) -> str:
+    return name if len(name) <= limit else "…" + name[1 - limit :]
+
+
+def _time_unit(span_s: float) -> tuple[float, str]:
+    if span_s < 300:  # noqa: PLR2004
+        return 1.0, "s"
+    if span_s < 3 * 3600:
+        return 60.0, "min"
+    return 3600.0, "h"
+
+
+def worker_time(time: WorkerTime) -> str:
+    """Time of worker slots by kind of task, divided into what it was used for."""
+    kinds = list(time.seconds)
+    divisor, unit = _time_unit(sum(time.by_use().values()))
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        left = dict.fromkeys(kinds, 0.0)
+        for use, colour in USE_COLOURS.items():
+            widths = [time.seconds[kind].get(use, 0.0) / divisor for kind in kinds]
+            if not any(widths):
+                continue
+            axes.barh(
+                range(len(kinds)),
+                widths,
+                left=list(left.values()),
+                height=0.7,
+                color=colour,
+                hatch="////" if use == Use.FAILED else None,
+                edgecolor="white",
+                linewidth=0,
+                label=str(use),
+            )
+            left = {k: left[k] + w for k, w in zip(kinds, widths, strict=True)}
+        axes.set_yticks(range(len(kinds)), kinds)
+        axes.set_ylim(len(kinds) - 0.4, -0.6)
+        axes.set_xlabel(f"time of all worker slots, {unit}")
+        axes.grid(visible=False, axis="y")
+        figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2)
+
+    return svg.draw("worker-time", paint, (svg.SMALL[0], 1.5 + 0.25 * len(kinds)))
