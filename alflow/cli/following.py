@@ -199,8 +199,8 @@ def follow(watcher: "Watcher", view: View, pause: Callable[[float], bool]) -> "S
         StoreError: If the first look fails; later ones are tried again.
     """
     seen = watcher.look(time.time())
-    view.show(seen)
     with contextlib.suppress(KeyboardInterrupt):
+        view.show(seen)
         while seen.standing.state == "running" and not pause(_delay()):
             problem = ""
             try:
