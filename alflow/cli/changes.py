@@ -9,9 +9,24 @@ from alflow.cli.status import verdict
 
 if TYPE_CHECKING:
     from alflow.loop.watching import Seen, Stage
+    from alflow.store.standing import Trouble
 
 STAGE_LINE_S = 10.0
 """Shortest time between two lines about one stage that is not done [s]."""
+
+
+FAILURES = {
+    "task-requeued": "failed, tried again",
+    "task-failed": "failed",
+    "task-quarantined": "failed, given up",
+}
+"""Kinds of events that tell of a failure, in words."""
+
+
+def trouble_text(one: "Trouble") -> str:
+    """A warning or an error in one line."""
+    why = f": {one.text}" if one.text else ""
+    return f"{one.subject} {FAILURES.get(one.kind, one.kind)}{why}"
 
 
 def stage_text(stage: "Stage") -> str:
@@ -63,7 +78,7 @@ class Changes:
             self._told = {one.kind: (stage_text(one), seen.now) for one in seen.stages}
             return [heartbeat(seen, self.database)]
         before = last.standing
-        lines = [f"{one.subject} {one.kind}: {one.text}" for one in news]
+        lines = [trouble_text(one) for one in news]
         if before.iteration != view.iteration:
             self._told.clear()
         lines += self._stages(seen)

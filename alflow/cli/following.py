@@ -8,7 +8,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PERIOD_S = 2.0
 """Time between two looks at a campaign [s], on average: many who watch do not look together."""
 JITTER_S = 0.4
+PIECE_S = 0.2
+"""Longest time until a signal is noticed [s]."""
 HEARTBEAT_S = 300.0
 """Time between two lines that say how everything stands [s]."""
 SHARE = 0.75
@@ -190,7 +192,7 @@ def view_on(stream: "TextIO", database: str) -> Iterator[View]:
 
 
 def follow(watcher: "Watcher", view: View, pause: Callable[[float], bool]) -> "Seen":
-    """Look again and again, until the campaign ends or `pause` or Ctrl-C says that it is enough.
+    """Look again and again, until the campaign ends or `pause` says that it is enough.
 
     Returns:
         What was seen last.
@@ -200,14 +202,13 @@ def follow(watcher: "Watcher", view: View, pause: Callable[[float], bool]) -> "S
     """
     seen = watcher.look(time.time())
     view.show(seen)
-    with contextlib.suppress(KeyboardInterrupt):
-        while seen.standing.state == "running" and not pause(_delay()):
-            problem = ""
-            try:
-                seen = watcher.look(time.time())
-            except StoreError as error:
-                problem = f"tries again: {error.message}"
-            view.show(seen, problem)
+    while seen.standing.state == "running" and not pause(_delay()):
+        problem = ""
+        try:
+            seen = watcher.look(time.time())
+        except StoreError as error:
+            problem = f"tries again: {error.message}"
+        view.show(seen, problem)
     return seen
 
 
@@ -216,13 +217,16 @@ def _delay() -> float:
 
 
 @contextlib.contextmanager
-def keys() -> Iterator[Callable[[float], bool]]:
+def keys(asked: Sequence[int]) -> Iterator[Callable[[float], bool]]:
     """A function that waits so many seconds; True as soon as somebody types q.
 
     The terminal is as it was afterwards.
+
+    Args:
+        asked: Signals that were received: one is as good as a q.
     """
     if not sys.stdin.isatty():
-        yield _sleep
+        yield lambda seconds: _waited(seconds, asked, time.sleep)
         return
     import termios
     import tty
@@ -230,17 +234,16 @@ def keys() -> Iterator[Callable[[float], bool]]:
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
 
+    def typed_q(seconds: float) -> bool:
+        if not select.select([descriptor], [], [], seconds)[0]:
+            return False
+        typed = os.read(descriptor, 64)
+        return not typed or b"q" in typed.lower()
+
     def pause(seconds: float) -> bool:
         # After a stop by the shell and `fg` the terminal is the shell's again.
         tty.setcbreak(descriptor, termios.TCSANOW)
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if not select.select([descriptor], [], [], left)[0]:
-                return False
-            typed = os.read(descriptor, 64)
-            if not typed or b"q" in typed.lower():
-                return True
-        return False
+        return _waited(seconds, asked, typed_q)
 
     try:
         yield pause
@@ -248,9 +251,15 @@ def keys() -> Iterator[Callable[[float], bool]]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False
+def _waited(
+    seconds: float, asked: Sequence[int], wait: Callable[[float], bool | None]
+) -> bool:
+    """Wait in short pieces, as a signal does not end one; whether somebody wants to leave."""
+    end = time.monotonic() + seconds
+    while not asked and (left := end - time.monotonic()) > 0:
+        if wait(min(left, PIECE_S)):
+            return True
+    return bool(asked)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from alflow.cli.changes import FAILURES, trouble_text
 from alflow.cli.moments import ago, clock, coarse, lasting, utc
 from alflow.cli.status import needs_attention, verdict
 
@@ -256,19 +257,11 @@ def _running(seen: "Seen", most: int) -> list[list[Part]]:
     return lines
 
 
-_FAILURES = {
-    "task-requeued": "failed, tried again",
-    "task-failed": "failed",
-    "task-quarantined": "failed, given up",
-}
-"""Kinds of events that tell of a failure, in words."""
-
-
 def _troubles(view: "Standing", database: str, room: Room, most: int) -> list[list[Part]]:
     """The newest failure, then what else went wrong, newest first."""
     label = [] if view.failed_label is None else [view.failed_label]
     found = sorted([*view.troubles, *label], key=lambda one: -one.ts)
-    failure = next((one for one in found if one in label or one.kind in _FAILURES), None)
+    failure = next((one for one in found if one in label or one.kind in FAILURES), None)
     rest = [one for one in found if one is not failure]
     ordered = ([] if failure is None else [failure]) + rest
     return [
@@ -279,8 +272,7 @@ def _troubles(view: "Standing", database: str, room: Room, most: int) -> list[li
 
 def _trouble(one: "Trouble", database: str, width: int) -> list[Part]:
     stamp = (utc(one.ts) or "")[11:]
-    word = _FAILURES.get(one.kind, one.kind)
-    text = " ".join(f"{stamp} {one.subject} {word}: {one.text}".split()).rstrip(": ")
+    text = " ".join(f"{stamp} {trouble_text(one)}".split())
     short = f" → alflow show {one.subject}"
     long = f"{short} --db {shlex.quote(database)}"
     if re.fullmatch(r"([stl]-|[ig])\d+", one.subject) is None:

@@ -31,23 +31,35 @@ def watch(db: DbArgument = None, db_option: DbOption = None) -> None:
     from alflow.loop.watching import Watcher
 
     database = existing_database(db, db_option)
-    with reading(database) as store, _ending_cleanly():
+    with reading(database) as store, _signals() as received:
         files = CampaignFiles(campaign_directory(database, store.campaign().name, store))
-        with view_on(sys.stdout, without_secrets(database)) as view, keys() as pause:
+        with (
+            view_on(sys.stdout, without_secrets(database)) as view,
+            keys(received) as pause,
+        ):
             seen = follow(Watcher(store, files), view, pause)
+    if signal.SIGTERM in received:
+        raise typer.Exit(128 + signal.SIGTERM)
     if needs_attention(seen.standing):
         raise typer.Exit(NEEDS_ATTENTION)
 
 
 @contextlib.contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """SIGTERM, too, leaves the terminal as it was."""
+def _signals() -> Iterator[list[int]]:
+    """Signals that ask to leave, those received: a line is drawn to its end, the terminal kept.
 
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+    The second one does not wait for a database that does not answer.
+    """
+    received: list[int] = []
 
-    before = signal.signal(signal.SIGTERM, leave)
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise SystemExit(128 + number)
+        received.append(number)
+
+    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -80,5 +80,5 @@ def test_what_went_wrong_is_told_once(a_view):
     changes.since(a_view(()))
     new = Trouble(9, 0.0, "task-failed", "error", "t-9", "no memory")
     seen = a_view((), troubles=(new, *a_view().standing.troubles))
-    assert changes.since(seen) == ["t-9 task-failed: no memory"]
+    assert changes.since(seen) == ["t-9 failed: no memory"]
     assert changes.since(seen) == []

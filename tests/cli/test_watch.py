@@ -10,12 +10,15 @@ import subprocess
 import sys
 import termios
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from alflow.cli import following
 from alflow.cli.changes import Changes
 from alflow.cli.following import Lines, follow
 from alflow.core.errors import StoreError
+from alflow.execution.files import CampaignFiles
 from alflow.store import open_store
 
 CODE = "import sys; from alflow.cli.main import main; sys.exit(main())"
@@ -169,6 +172,32 @@ def test_what_cannot_be_read_is_tried_again(a_view, capsys):
     _first, problem, end = capsys.readouterr().out.splitlines()
     assert problem.endswith("tries again: the server is gone")
     assert end.endswith("converged: good")
+
+
+def test_a_file_gets_a_line_now_and_then_though_nothing_happens(
+    a_view, capsys, monkeypatch
+):
+    monkeypatch.setattr(following, "HEARTBEAT_S", 0.0)
+    view = Lines(sys.stdout, Changes("al.db"))
+    view.show(a_view(()))
+    capsys.readouterr()
+    view.show(a_view(()))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line[10:].startswith("i7 · running")
+
+
+def test_a_log_of_run_gets_one_too(database, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(following, "HEARTBEAT_S", 0.05)
+    said = ""
+    with open_store(database) as store:
+        files = CampaignFiles(tmp_path / "water")
+        campaign = SimpleNamespace(store=store, files=files)
+        with following.beside(campaign, "water.db"):
+            end = time.monotonic() + DEADLINE_S
+            while "paused: no manager runs it" not in said and time.monotonic() < end:
+                time.sleep(0.05)
+                said += capsys.readouterr().err
+    assert "Z i0 · paused: no manager runs it. Go on: alflow resume water.db" in said
 
 
 CAMPAIGN = """
