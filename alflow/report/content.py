@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
+from alflow.report.labeling import Labeling
 from alflow.report.mistakes import Mistakes
 from alflow.report.provenance import Provenance
 from alflow.report.samples import (
@@ -301,6 +302,7 @@ class CampaignReport:
             trajectories.
         arms: What each arm of a mixture did in each iteration, oldest first.
         noise: Labels that were computed again.
+        labeling: How labels were computed.
         label_failures: Failed labels by kind, most frequent first.
         attempts_failed: Failed attempts, newest first; the latest few.
         n_attempts_failed: Number of all failed attempts.
@@ -324,6 +326,7 @@ class CampaignReport:
     survival: tuple[SurvivalCurve, ...] = ()
     arms: tuple[ArmYield, ...] = ()
     noise: LabelNoise = field(default_factory=LabelNoise)
+    labeling: Labeling = field(default_factory=Labeling)
     label_failures: tuple[LabelFailures, ...] = ()
     attempts_failed: tuple[FailedAttempt, ...] = ()
     n_attempts_failed: int = 0
