@@ -105,6 +105,14 @@ class _Reader:
             n_attempts_failed=history.n_failed_attempts(self._connection),
             timeline=self._timeline(overview.as_of),
             selected=self._selected(sampled),
+            notes=tuple(
+                (note.subject, note.message)
+                for note in history.notes(
+                    self._connection,
+                    max((row.number for row in generations), default=None),
+                    iterations[-1].number if iterations else 0,
+                )
+            ),
             provenance=Provenance(
                 overview.config,
                 overview.config_sha,

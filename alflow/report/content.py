@@ -309,6 +309,7 @@ class CampaignReport:
         timeline: Work by worker.
         costs: What labels cost, and when the rest will be done.
         selected: Last selected candidates, largest spread first.
+        notes: Id and sentence of what the last training, or the last iteration, warned of.
         provenance: What made the numbers.
     """
 
@@ -333,6 +334,7 @@ class CampaignReport:
     timeline: Timeline = field(default_factory=Timeline)
     costs: Forecast = field(default_factory=Forecast)
     selected: tuple[SelectedStructure, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
 
     @property
@@ -353,6 +355,12 @@ class CampaignReport:
             for row in self.generations
             if row.force_rmse is not None or row.energy_rmse is not None
         )
+
+    @property
+    def n_members_left_out(self) -> int:
+        """Members that the newest trained generation lacks beside the one with most."""
+        trained = [row.n_members for row in self.generations if row.n_members]
+        return max(trained) - trained[-1] if trained else 0
 
     @property
     def in_use(self) -> tuple[GenerationRow, ...]:

@@ -26,6 +26,7 @@ from alflow.store import (
     NewStructure,
     NewTask,
     PredictionRow,
+    Severity,
     TrajectoryRow,
     history,
     open_store,
@@ -528,3 +529,15 @@ def test_labels_tell_how_they_were_computed(store):
     assert everything[-1].rung == ""
     assert np.isnan(everything[-1].wall_s)
     assert [one.cycles for one in some] == [10, 12, None]
+
+
+def test_notes_of_the_last_training_and_of_the_spread(store):
+    campaign = Campaign(store)
+    bootstrap(campaign)
+    for task in ("train/g0", "train/g1"):
+        store.event("note", Severity.WARNING, "t-3", {"task": task, "message": task})
+    store.event("spread-drifts", Severity.WARNING, "i0", {"message": "too small"})
+    with store.read() as connection:
+        assert history.notes(connection, 1, 0) == [("t-3", "train/g1"), ("i0", "too small")]
+        assert history.notes(connection, None, 3) == []
+    assert ("t-3", "train/g0") in collect(store).notes
