@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from alflow.core.sampling import StopReason
+from alflow.report.attribution import Use
 from alflow.report.content import CampaignReport
 from alflow.report.quantities import count, milli, percent, significant
-from alflow.report.wording import is_calibrated
+from alflow.report.samples import Timeline
+from alflow.report.wording import LABEL_FAILURE_LIMIT, is_calibrated, sentence
 
 MAX_BULLETS = 5
 IDLE_LIMIT = 0.30
 """Share of worker time without work that is worth a look."""
-LABEL_FAILURE_LIMIT = 0.05
-"""Share of labels that fail which is worth a look even if a few are normal."""
 UNPHYSICAL_LIMIT = 0.10
 """Share of unphysical trajectories that is worth a look."""
 WORSE_LIMIT = 1.10
@@ -71,6 +71,23 @@ def _not_finite(report: CampaignReport) -> Iterator[Bullet]:
             yield Bullet(name, text, f"alflow show {name}")
 
 
+def _members(report: CampaignReport) -> Iterator[Bullet]:
+    lost = report.n_members_left_out
+    if lost:
+        trained = [row for row in report.generations if row.n_members]
+        row = trained[-1]
+        text = (
+            f"g{row.number} has {row.n_members} of {row.n_members + lost} members: the others "
+            "diverged, or copied one another, at every try."
+        )
+        yield Bullet(f"g{row.number}", text, f"alflow show g{row.number}")
+
+
+def _notes(report: CampaignReport) -> Iterator[Bullet]:
+    for subject, message in report.notes:
+        yield Bullet(subject, sentence(message), f"alflow show {subject}")
+
+
 def _failed_labels(report: CampaignReport) -> Iterator[Bullet]:
     total = report.n_labels_ok + report.n_labels_failed
     if not total or report.n_labels_failed / total < LABEL_FAILURE_LIMIT:
@@ -125,18 +142,35 @@ def _idle(report: CampaignReport) -> Iterator[Bullet]:
     if work.busy_fraction is None or work.span_s < MIN_SPAN_S:
         return
     if 1 - work.busy_fraction > IDLE_LIMIT:
-        text = f"Workers were idle {percent(1 - work.busy_fraction)} of the time."
+        text = f"Workers were idle {percent(1 - work.busy_fraction)} of the time{_mostly(work)}."
         name = f"i{report.header.iteration or 0}"
         yield Bullet(name, text, "alflow ls tasks")
 
+
+def _mostly(work: Timeline) -> str:
+    """What idle workers waited for, if that is known."""
+    lost = {Use(use): spent for use, spent in work.time.by_use().items() if use in IDLE}
+    return f", most of it {IDLE[max(lost, key=lambda use: lost[use])]}" if lost else ""
+
+
+IDLE = {
+    Use.START_UP: "while tasks were started",
+    Use.QUEUE: "while tasks waited to be handed out",
+    Use.BARRIER: "waiting for the last tasks of a stage",
+    Use.STRAGGLER: "waiting for stragglers",
+    Use.BETWEEN: "between stages",
+}
+"""What a worker without work may wait for."""
 
 _CHECKS: tuple[Callable[[CampaignReport], Iterator[Bullet]], ...] = (
     _given_up,
     _rejected,
     _not_finite,
+    _members,
     _failed_labels,
     _worse,
     _uncalibrated,
     _unphysical,
     _idle,
+    _notes,
 )

@@ -21,6 +21,7 @@ from alflow.report.content import (
     Standing,
 )
 from alflow.report.estimates import survival_curve, timeline
+from alflow.report.labeling import labeling
 from alflow.report.mistakes import Mistakes, by_element
 from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
@@ -29,12 +30,15 @@ from alflow.store.audits import audits
 from alflow.store.chosen import chosen, force_pairs
 from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
+from alflow.store.told import told
 from alflow.store.yields import all_yields
 
 MAX_SELECTED = 12
 MAX_ATTEMPTS = 20
 MAX_IDS = 8
 MAX_WORST = 10
+MAX_TOLD = 20_000
+"""Labels that are asked how long they took."""
 MAX_FORCES = 1000
 """Labels of a set whose forces are looked at atom by atom."""
 NO_CAMPAIGN = Header("(no campaign)", None, None, "", "", 0, "", "", 0.0, 0.0)
@@ -95,11 +99,20 @@ class _Reader:
                     readings.text_at(overview.config, "label", "primary"),
                 )
             ),
+            labeling=labeling(told(self._connection, MAX_TOLD)),
             label_failures=self._label_failures(),
             attempts_failed=tuple(_failed(attempt) for attempt in failures),
             n_attempts_failed=history.n_failed_attempts(self._connection),
             timeline=self._timeline(overview.as_of),
             selected=self._selected(sampled),
+            notes=tuple(
+                (note.subject, note.message)
+                for note in history.notes(
+                    self._connection,
+                    max((row.number for row in generations), default=None),
+                    iterations[-1].number if iterations else 0,
+                )
+            ),
             provenance=Provenance(
                 overview.config,
                 overview.config_sha,

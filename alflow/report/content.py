@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
+from alflow.report.labeling import Labeling
 from alflow.report.mistakes import Mistakes
 from alflow.report.provenance import Provenance
 from alflow.report.samples import (
@@ -301,12 +302,14 @@ class CampaignReport:
             trajectories.
         arms: What each arm of a mixture did in each iteration, oldest first.
         noise: Labels that were computed again.
+        labeling: How labels were computed.
         label_failures: Failed labels by kind, most frequent first.
         attempts_failed: Failed attempts, newest first; the latest few.
         n_attempts_failed: Number of all failed attempts.
         timeline: Work by worker.
         costs: What labels cost, and when the rest will be done.
         selected: Last selected candidates, largest spread first.
+        notes: Id and sentence of what the last training, or the last iteration, warned of.
         provenance: What made the numbers.
     """
 
@@ -324,12 +327,14 @@ class CampaignReport:
     survival: tuple[SurvivalCurve, ...] = ()
     arms: tuple[ArmYield, ...] = ()
     noise: LabelNoise = field(default_factory=LabelNoise)
+    labeling: Labeling = field(default_factory=Labeling)
     label_failures: tuple[LabelFailures, ...] = ()
     attempts_failed: tuple[FailedAttempt, ...] = ()
     n_attempts_failed: int = 0
     timeline: Timeline = field(default_factory=Timeline)
     costs: Forecast = field(default_factory=Forecast)
     selected: tuple[SelectedStructure, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
 
     @property
@@ -350,6 +355,12 @@ class CampaignReport:
             for row in self.generations
             if row.force_rmse is not None or row.energy_rmse is not None
         )
+
+    @property
+    def n_members_left_out(self) -> int:
+        """Members that the newest trained generation lacks beside the one with most."""
+        trained = [row.n_members for row in self.generations if row.n_members]
+        return max(trained) - trained[-1] if trained else 0
 
     @property
     def in_use(self) -> tuple[GenerationRow, ...]:

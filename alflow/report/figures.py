@@ -71,16 +71,12 @@ def _thinned(numbers: Sequence[int], limit: int = 10) -> list[int]:
 
 def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
     """A log axis with plain numbers at 1, 2 and 5."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     usable = [value for value in values if np.isfinite(value) and value > 0]
     if not usable:
         return
     axes.set_yscale("log")
     axes.set_ylim(min(usable) / 1.5, max(usable) * 1.5)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    svg.plain_log(axes.yaxis, (1.0, 2.0, 5.0))
 
 
 def spread_histogram(
@@ -196,22 +192,14 @@ def calibration(sample: CalibrationSample) -> str:
                 )
             axes.loglog()
             axes.set(xlim=ends, ylim=ends)
-            _plain_log(axes)
+            for axis in (axes.xaxis, axes.yaxis):
+                svg.plain_log(axis, (1.0, 3.0))
         axes.set_xlabel("mean force spread, meV/Å")
         axes.set_ylabel("true force error, meV/Å")
         if len(x):
             figure.legend(loc="outside lower center", ncols=2)
 
     return svg.draw("calibration", paint)
-
-
-def _plain_log(axes: "Axes") -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_locator(NullLocator())
 
 
 def _scatter(

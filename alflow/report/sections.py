@@ -6,6 +6,7 @@ from dataclasses import replace
 from alflow.report import figures, mistake_panels, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
 from alflow.report.gallery import structures
+from alflow.report.label_panels import labels
 from alflow.report.panels import Panel, Section, Tile
 from alflow.report.quantities import (
     NONE,
@@ -16,7 +17,7 @@ from alflow.report.quantities import (
     significant,
 )
 from alflow.report.samples import SurvivalCurve
-from alflow.report.work_sections import failures, timeline
+from alflow.report.work_sections import timeline
 
 
 def tiles(report: CampaignReport) -> tuple[Tile, ...]:
@@ -82,9 +83,9 @@ def sections(report: CampaignReport) -> tuple[Section, ...]:
         _properties(report),
         _sampling(report),
         _decisions(report),
-        failures(report),
-        timeline(report),
         structures(report),
+        labels(report),
+        timeline(report),
     )
     return tuple(part for part in parts if part.panels or part.empty)
 

@@ -60,6 +60,8 @@ WORDS = frozenset(
             "latest",
             "level",
             "message",
+            "method",
+            "outcome",
             "new labels of",
             "origin",
             "predicted by",

@@ -1,6 +1,6 @@
 """The sentences of a report, as pure functions of its content."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ from alflow.report.samples import (
     SurvivalCurve,
 )
 from alflow.store.yields import ArmYield
+
+LABEL_FAILURE_LIMIT = 0.05
+"""Share of labels that fail which is worth a look even if a few are normal."""
 
 CALIBRATED = (0.5, 2.0)
 """Range of error over spread within which a spread counts as calibrated."""
@@ -125,6 +128,20 @@ def _state(report: CampaignReport) -> str:
 
 
 def _why(report: CampaignReport) -> str:
+    return " ".join((_reason(report), *_caveats(report)))
+
+
+def _caveats(report: CampaignReport) -> Iterator[str]:
+    """What a reader of the verdict should know before trusting it."""
+    total = report.n_labels_ok + report.n_labels_failed
+    if total and report.n_labels_failed / total >= LABEL_FAILURE_LIMIT:
+        yield f"{percent(report.n_labels_failed / total)} of the labels failed."
+    if report.n_members_left_out:
+        noun = "member" if report.n_members_left_out == 1 else "members"
+        yield f"The newest ensemble lacks {report.n_members_left_out} {noun}."
+
+
+def _reason(report: CampaignReport) -> str:
     if report.outcome.reason:
         return sentence(report.outcome.reason)
     parts = [part for part in (_error_trend(report.in_use), _flag_trend(report)) if part]

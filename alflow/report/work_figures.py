@@ -2,8 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Float
+
 from alflow.report import svg
 from alflow.report.attribution import Use, in_order
+from alflow.report.labeling import time_edges
 from alflow.report.samples import Timeline, WorkerTime
 
 if TYPE_CHECKING:
@@ -79,6 +83,27 @@ def timeline(work: Timeline) -> str:
         figure.legend(handles=patches, loc="outside lower center", ncols=7)
 
     return svg.draw("timeline", paint, (svg.WIDE[0], 1.3 + 0.24 * lanes))
+
+
+def label_times(wall_s: Float[np.ndarray, " labels"]) -> str:
+    """How many labels took how long, time on a log axis."""
+    edges = time_edges(wall_s)
+
+    def paint(_figure: "Figure", axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.hist(wall_s, bins=list(edges), color=svg.BLUE, rwidth=0.92)
+        middle = float(np.median(wall_s))
+        axes.axvline(middle, color=svg.VERMILION, linestyle="--", label="median")
+        axes.set_xscale("log")
+        svg.plain_log(axes.xaxis, (1.0, 2.0, 5.0))
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("wall time of a label, s")
+        axes.set_ylabel("labels")
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="upper right")
+
+    return svg.draw("label-times", paint)
 
 
 def _short(name: str, limit: int = 24) -> str:

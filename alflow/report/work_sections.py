@@ -1,28 +1,13 @@
-"""Parts of the page about the work: what failed, who worked when, what it cost."""
+"""Parts of the page about the work: who worked when, and what it cost."""
 
 from dataclasses import replace
 
-from alflow.report import tables, wording, work_figures, work_tables, work_wording
+from alflow.report import wording, work_figures, work_tables, work_wording
 from alflow.report.attribution import MEANINGS, Use
 from alflow.report.content import CampaignReport
 from alflow.report.estimates import MAX_LANES
 from alflow.report.panels import Panel, Section
 from alflow.report.quantities import duration
-
-
-def failures(report: CampaignReport) -> Section:
-    """What gave no result, or a sentence that nothing did."""
-    section = Section("failures", "Failures")
-    panels = []
-    if report.label_failures:
-        title = "Labels that failed, by kind"
-        panels.append(Panel(title, table=tables.label_failures(report), is_wide=True))
-    if report.attempts_failed:
-        title = "Attempts that gave no result"
-        panels.append(Panel(title, table=tables.failed_attempts(report), is_wide=True))
-    if not panels and report.timeline.bars:
-        panels.append(Panel("No label and no attempt has failed."))
-    return replace(section, panels=tuple(panels))
 
 
 def timeline(report: CampaignReport) -> Section:

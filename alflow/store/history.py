@@ -53,6 +53,13 @@ class Manager(NamedTuple):
     name: str
 
 
+class Note(NamedTuple):
+    """What a task or an iteration found worth a warning."""
+
+    subject: str
+    message: str
+
+
 class Overview(NamedTuple):
     """The campaign, and the time of the last thing that was recorded [s]."""
 
@@ -330,6 +337,27 @@ _TRIES = select(
 
 def _attempts(connection: Connection, query: Select[Any]) -> list[Try]:
     return [Try(*row) for row in connection.execute(query)]
+
+
+def notes(connection: Connection, generation: int | None, number: int) -> list[Note]:
+    """Warnings of the training of a generation, and about the spread in an iteration."""
+    query = (
+        select(event.c.kind, event.c.subject, event.c.data_json)
+        .where(event.c.kind.in_(("note", "spread-drifts")))
+        .order_by(event.c.id.desc())
+        .limit(_MOST_NOTES)
+    )
+    found = []
+    for kind, subject, text in connection.execute(query):
+        data = from_json_text(text)
+        is_training = kind == "note" and data.get("task") == f"train/g{generation}"
+        if is_training or (kind == "spread-drifts" and subject == f"i{number}"):
+            found.append(Note(subject, data["message"]))
+    return found[::-1]
+
+
+_MOST_NOTES = 200
+"""Latest notes that are looked at."""
 
 
 def replaced_settings(connection: Connection) -> list[Replaced]:

@@ -26,9 +26,11 @@ from alflow.report.estimates import (
     survival_curve,
     timeline,
 )
+from alflow.report.labeling import labeling
 from alflow.report.provenance import Provenance
 from alflow.report.samples import CalibrationSample, Parity, SpreadSample
 from alflow.report.thumbnails import thumbnail
+from alflow.store.told import Told
 
 START = 1_790_000_000.0
 N_GENERATIONS = 8
@@ -272,6 +274,12 @@ def running_campaign():
         calibration=tuple(calibration(rng, iteration=k) for k in range(1, 8)),
         parity=(parity(rng, 0, 0.171), parity(rng, 7, 0.041)),
         survival=survival(rng),
+        labeling=labeling(
+            [
+                Told("dft", 2.0 * 1.03**k, "shifted" if k % 9 == 0 else "diis", 12)
+                for k in range(99)
+            ]
+        ),
         label_failures=(failures,),
         attempts_failed=attempts,
         n_attempts_failed=3,

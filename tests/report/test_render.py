@@ -127,9 +127,9 @@ def test_sections_come_in_the_order_of_questions(page):
         'id="accuracy"',
         'id="sampling"',
         'id="selection"',
-        'id="failures"',
-        'id="timeline"',
         'id="structures"',
+        'id="labeling"',
+        'id="timeline"',
         'id="provenance"',
     ]
     places = [page.index(mark) for mark in order]
@@ -138,7 +138,7 @@ def test_sections_come_in_the_order_of_questions(page):
 
 def test_every_figure_has_words_and_numbers(running):
     figures = [p for s in sections(running) for p in s.panels if p.figure]
-    assert len(figures) == 10
+    assert len(figures) == 11
     for panel in figures:
         assert panel.alt
         assert panel.caption

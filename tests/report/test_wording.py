@@ -146,7 +146,9 @@ def test_timeline_and_failure_titles(running):
 
 def test_bullets_name_what_is_wrong_and_what_to_type(running, failed):
     (idle,) = bullets(running)
-    assert idle.text == "Workers were idle 39 % of the time."
+    assert idle.text == (
+        "Workers were idle 39 % of the time, most of it waiting for the last tasks of a stage."
+    )
     (lost, *_) = bullets(failed)
     assert lost.subject == "t-77"
     assert lost.text == "The train task t-77 was given up: diverged."
@@ -247,3 +249,46 @@ def test_fates_of_trajectories(running):
         "72 % of the trajectories of i7 were trusted to their end; of i1 1.6 %"
     )
     assert wording.fates_title(rows[-1:]).endswith("to their end")
+
+
+def test_a_verdict_warns_of_failed_labels(running):
+    ok, failed = 7 * 46 + 104, 200
+    last = replace(running.iterations[-1], n_labels_failed=failed - 12)
+    report = replace(running, iterations=(*running.iterations[:-1], last))
+    share = f"{100 * failed / (ok + failed):.0f} % of the labels failed."
+    assert wording.verdict(report).why.endswith(share)
+    (bullet, *_) = bullets(report)
+    assert bullet.text.startswith("14 labels of 626 failed with not-converged")
+    finished = standing(report, Standing.CONVERGED, "the test error is small")
+    assert wording.verdict(finished).why == f"The test error is small. {share}"
+    assert "failed" not in wording.verdict(running).why
+
+
+def test_a_member_that_diverged_is_missed(running):
+    last = replace(running.generations[-1], n_members=7)
+    note = "member 3 gave numbers that are not finite; it is left out: 7 of 8 are trained"
+    report = replace(
+        running,
+        generations=(*running.generations[:-1], last),
+        notes=(("t-90", note),),
+    )
+    assert wording.verdict(report).why.endswith("The newest ensemble lacks 1 member.")
+    first, *_, noted = bullets(report)
+    assert (first.subject, first.command) == ("g7", "alflow show g7")
+    assert first.text.startswith("g7 has 7 of 8 members")
+    assert (noted.subject, noted.text[:8]) == ("t-90", "Member 3")
+
+
+def test_verdict_of_very_many_labels(large):
+    verdict = wording.verdict(standing(large, Standing.CONVERGED, "the error is small"))
+    assert "100\u202f000 labelled structures" in verdict.state
+    assert verdict.tone == "good"
+
+
+def test_verdict_of_nothing(empty):
+    verdict = wording.verdict(empty)
+    assert (verdict.word, verdict.state) == (
+        "not started",
+        "Nothing has been computed yet.",
+    )
+    assert bullets(empty) == ()

@@ -1,6 +1,7 @@
 """A small campaign is driven through the store's verbs; history must tell it back exactly."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from alflow.store import (
     NewStructure,
     NewTask,
     PredictionRow,
+    Severity,
     TrajectoryRow,
     history,
     open_store,
@@ -39,6 +41,7 @@ from alflow.store.mistakes import (
     errors_by_origin,
     worst_labels,
 )
+from alflow.store.told import told as told_by_labels
 
 GATE = Gate(Limit(0.01), Limit(0.05, 0.07), Limit(0.2, 0.2), 50.0)
 
@@ -501,3 +504,40 @@ def check_mistakes(store):
 
 def test_mistakes_by_origin_by_atom_and_the_worst(told):
     check_mistakes(told)
+
+
+def test_labels_tell_how_they_were_computed(store):
+    campaign = Campaign(store)
+    store.register_level("dft", LEVEL)
+    store.begin_iteration(0, "build", [new_task("build", "build/i0", 0)])
+    campaign.run("build")
+    structures = [water(k) for k in range(5)]
+    task = new_task("label", "label/i0", 0, [one.hash for one in structures], "dft")
+    items = [NewStructure(one, "g", "train", "molecules") for one in structures]
+    store.add_structures(items, [task], iteration=0)
+    extras = [{"wall_s": k, "rung": "diis", "cycles": 10 + k} for k in range(4)]
+    results = {
+        one.hash: replace(label_of(k), extras=extra)
+        for k, (one, extra) in enumerate(zip(structures, [*extras, {}], strict=True))
+    }
+    campaign.label(results)
+    with store.read() as connection:
+        everything = told_by_labels(connection, 100)
+        some = told_by_labels(connection, 3)
+    assert everything[0] == ("dft", 0.0, "diis", 10)
+    assert [one.cycles for one in everything] == [10, 11, 12, 13, None]
+    assert everything[-1].rung == ""
+    assert np.isnan(everything[-1].wall_s)
+    assert [one.cycles for one in some] == [10, 12, None]
+
+
+def test_notes_of_the_last_training_and_of_the_spread(store):
+    campaign = Campaign(store)
+    bootstrap(campaign)
+    for task in ("train/g0", "train/g1"):
+        store.event("note", Severity.WARNING, "t-3", {"task": task, "message": task})
+    store.event("spread-drifts", Severity.WARNING, "i0", {"message": "too small"})
+    with store.read() as connection:
+        assert history.notes(connection, 1, 0) == [("t-3", "train/g1"), ("i0", "too small")]
+        assert history.notes(connection, None, 3) == []
+    assert ("t-3", "train/g0") in collect(store).notes
