@@ -19,6 +19,7 @@ from alflow.cli import (
     init,
     inspection,
     levels,
+    logs,
     models,
     plugins,
     probe,
@@ -96,7 +97,18 @@ app.command("try", rich_help_panel=themes.START)(trial.try_)
 simulate.register(app)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
-for _theme in (task, validate, reproduce, stop, status, inspection, replay, levels, report):
+for _theme in (
+    task,
+    validate,
+    reproduce,
+    stop,
+    status,
+    inspection,
+    logs,
+    replay,
+    levels,
+    report,
+):
     _theme.register(app)
 for _theme in (importing, export, models, quarantine, db, sql):
     _theme.register(app)
