@@ -321,6 +321,34 @@ def test_report(alflow, database, tmp_path):
     assert "<html" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "begins"),
+    [
+        ([], "<!DOCTYPE html>"),
+        (["--format", "md"], "# water\n"),
+        (["--format", "json"], "{\n"),
+    ],
+)
+def test_report_to_stdout(alflow, database, options, begins):
+    result = alflow("report", "-o", "-", *options)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(begins)
+    assert alflow("report", "-o", "-", *options).out == result.out
+
+
+def test_the_name_of_a_report_tells_its_format(alflow, database, tmp_path):
+    assert alflow("report", "-o", tmp_path / "r.md").code == 0
+    assert (tmp_path / "r.md").read_text().startswith("# water")
+    assert alflow("report", "--format", "json").code == 0
+    assert (tmp_path / "water" / "report.json").exists()
+
+
+def test_the_report_of_an_iteration_that_has_not_ended(alflow, database):
+    result = alflow("report", "--iteration", "0")
+    assert result.code == 2
+    assert "not ended: iteration i0" in result.err
+
+
 def test_moments():
     assert utc(None) is None
     assert utc(86400.5) == "1970-01-02T00:00:00Z"
