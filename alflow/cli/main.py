@@ -27,6 +27,7 @@ from alflow.cli import (
     replay,
     report,
     reproduce,
+    retry,
     run,
     simulate,
     sites,
@@ -98,6 +99,7 @@ simulate.register(app)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
 for _theme in (
+    retry,
     task,
     validate,
     reproduce,

@@ -35,6 +35,8 @@ _TRANSACTIONS = (
     "set-state",
     "request-stop",
     "clear-stop",
+    "request-retry",
+    "take-up-retries",
     "event",
     "begin-iteration",
     "add-structures",
@@ -63,6 +65,7 @@ _HALFWAY = (
     "begin-generation",
     "finish-training",
     "reconsider-generation",
+    "take-up-retries",
 )
 _FILES = (
     *("database", "weights", "blob", "spec", "claim", "item", "output", "checkpoint"),

@@ -59,7 +59,7 @@ GONE = ManagerStatus(alive=False, holder="node1 (pid 5)", silent_s=7200.0)
             True,
             (
                 "failed: bad. Go on after a change of settings: alflow run campaign.yaml; else, "
-                "once what failed is mended: alflow task retry t-N --db w.db "
+                "once what failed is mended: alflow retry --failed --db w.db "
                 "(alflow ls tasks --db w.db --state failed)"
             ),
         ),
