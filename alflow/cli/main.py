@@ -10,6 +10,7 @@ from alflow import __version__
 from alflow.cli import (
     chaos,
     check,
+    compare,
     db,
     doctor,
     explain,
@@ -107,6 +108,7 @@ for _theme in (
     status,
     inspection,
     logs,
+    compare,
     replay,
     levels,
     report,

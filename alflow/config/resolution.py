@@ -133,6 +133,25 @@ def config_diff(old: CampaignSettings, new: CampaignSettings) -> list[Change]:
     return changes
 
 
+def settings_differences(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Dotted path and both values of all that differs; None stands where there is nothing.
+
+    Args:
+        first: Resolved settings; of plug-ins that are not installed here, too.
+        second: Others.
+    """
+    return [
+        (
+            dotted(path),
+            None if before is ABSENT else before,
+            None if after is ABSENT else after,
+        )
+        for path, before, after in _differences(first, second, ())
+    ]
+
+
 def render_changes(changes: list[Change]) -> str:
     """A table of changes: path, old → new, effect."""
     rows = [(c.path, _short(c.old), _short(c.new), c.reason) for c in changes]
