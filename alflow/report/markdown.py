@@ -132,16 +132,16 @@ def _provenance(report: CampaignReport) -> Iterator[str]:
         yield "### Snapshots, weights and seeds"
         yield from _table(artefacts)
     yield "### Settings"
-    yield _fenced(outline(provenance.settings))
+    yield fenced(outline(provenance.settings))
     yield f"SHA-256 {provenance.settings_sha or NONE}"
     if provenance.environments:
         yield "### Software and machines"
-        yield _fenced("\n".join(outline(one) for one in provenance.environments))
+        yield fenced("\n".join(outline(one) for one in provenance.environments))
     yield f"Store {provenance.store_uuid or NONE} · report by alflow {__version__}"
 
 
-def _fenced(content: str) -> str:
+def fenced(content: str, language: str = "text") -> str:
     """Text as it is; the fence is longer than any in it."""
     ticks = max((len(run) for run in re.findall(r"`+", content)), default=0)
     fence = "`" * max(3, ticks + 1)
-    return f"{fence}text\n{content}\n{fence}"
+    return f"{fence}{language}\n{content}\n{fence}"

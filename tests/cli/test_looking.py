@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from alflow.cli.moments import ago, utc
+from alflow.cli.moments import ago, moment, utc
 from alflow.cli.status import needs_attention, screen, verdict
+from alflow.core.errors import SettingsError
 from alflow.store import open_store
 from alflow.store.views import ManagerStatus, Status
 
@@ -358,3 +359,21 @@ def test_moments():
         "2 h ago",
         "2 days ago",
     ]
+
+
+def test_moments_that_users_type():
+    assert moment("1970-01-02") == moment("1970-01-02T01:00+01:00") == 86400.0
+    assert moment("1970-01-02T00:00") == 86400.0
+    assert 0 < moment("90m") - moment("2h") < 3600
+    with pytest.raises(SettingsError, match="is no moment"):
+        moment("yesterday")
+
+
+def test_lists_by_age_and_by_what_they_belong_to(alflow, database):
+    assert len(alflow("ls", "tasks", "--since", "1d", "--json").json) == 3
+    assert alflow("ls", "tasks", "--since", "2099-01-01", "--json").json == []
+    (row,) = alflow("ls", "labels", "--of", "g0", "--json").json
+    assert row["id"] == 1
+    assert alflow("ls", "failures", "--failure", "not-converged").code == 0
+    assert "no trajectories" in alflow("ls", "trajectories").err
+    assert alflow("ls", "labels", "--of", "nonsense").code == 2
