@@ -33,6 +33,7 @@ _PREFIXES = {
     "snapshot": "d",
     "trajectory": "p-",
     "candidate": "c-",
+    "superseded_by": "l-",
 }
 """Name of a column or key to the prefix of the object that its number names."""
 _OWN_PREFIX = {
@@ -43,6 +44,7 @@ _OWN_PREFIX = {
     "trajectories": "p-",
     "candidates": "c-",
     "trajectory": "p-",
+    "path": "p-",
     "candidate": "c-",
     "structure": "s-",
     "task": "t-",
@@ -140,18 +142,22 @@ def list_rows(
 def show(
     name: Annotated[
         str,
-        typer.Argument(metavar="ID", help="For example s-12, l-12, t-88, g3, i2 or d3."),
+        typer.Argument(
+            metavar="ID",
+            help="s-12 (structure), l-12 (label), c-12 (candidate), p-12 (trajectory), t-88 "
+            "(task), t-88#2 (its second attempt), g3, i2 or d3 (snapshot).",
+        ),
     ],
     db: DbArgument = None,
     db_option: DbOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Tell everything about one object, and how it came to be."""
+    """Tell everything about one object, how it came to be, and what came of it."""
     from alflow.store.lineage import show as look_up
 
     with reading(db, db_option) as store:
         found = look_up(store, name)
-        if found["what"] == "task":
+        if found["what"] in ("task", "attempt"):
             from alflow.loop.traces import add_traces
 
             add_traces(found, store, existing_database(db, db_option))
@@ -159,7 +165,21 @@ def show(
         emit_json(found)
         return
     what = str(found.pop("what"))
-    emit("\n".join([f"{what} {name}", *tree(what, found, "  ")]))
+    emit("\n".join([f"{what} {name}", *tree(what, in_lines(found), "  ")]))
+
+
+def in_lines(value: Any) -> Any:
+    """The same with what stands for many things in one line each."""
+    if isinstance(value, list):
+        return [in_lines(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "n" in value and value.keys() <= {"n", "first", "all"}:
+        first = value.get("first", [])
+        names = ", ".join(first) + (", ..." if len(first) < value["n"] else "")
+        command = f"  ({value['all']})" if first and len(first) < value["n"] else ""
+        return f"{value['n']}: {names}{command}" if first else value["n"]
+    return {key: in_lines(one) for key, one in value.items()}
 
 
 def told(what: str, key: str, value: Any) -> Any:

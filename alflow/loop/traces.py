@@ -17,19 +17,20 @@ STREAMS = ("stdout", "stderr")
 
 
 def add_traces(task: dict[str, Any], store: Store, database: str) -> None:
-    """Add to each attempt of a task who ran it, where its files are, and what it ran with.
+    """Add to each attempt of a task, or to one, who ran it, where its files are, what with.
 
     The database knows what the attempts ran with that counted; of the others only their files tell,
     as long as these are there.
 
     Args:
-        task: What the store tells about the task (JSON-like).
+        task: What the store tells about the task, or about one of its attempts (JSON-like).
         store: The store.
         database: The database, as a user types it.
     """
     files = CampaignFiles(campaign_directory(database, store.campaign().name, store))
-    for attempt in task["attempts"]:
-        ref = AttemptRef(task["id"], attempt["number"], attempt["token"], task["kind"])
+    number = task["task"] if task["what"] == "attempt" else task["id"]
+    for attempt in task.get("attempts", [task]):
+        ref = AttemptRef(number, attempt["number"], attempt["token"], task["kind"])
         folder = files.attempt_directory(ref)
         if not folder.is_dir():
             continue
@@ -41,11 +42,10 @@ def add_traces(task: dict[str, Any], store: Store, database: str) -> None:
         outcome = None if attempt["environment"] else files.read_result(ref)
         if outcome is not None:
             attempt["environment"] = dict(outcome.environment)
-    repeat = f"alflow task rerun t-{task['id']} --local"
+    state = task.get("task_state", task["state"])
+    repeat = f"alflow task rerun t-{number} --local"
     task["again"] = (
-        repeat
-        if task["state"] != "failed"
-        else f"{repeat}, or: alflow retry t-{task['id']}"
+        repeat if state != "failed" else f"{repeat}, or: alflow retry t-{number}"
     )
 
 

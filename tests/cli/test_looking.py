@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from alflow.cli.inspection import in_lines
 from alflow.cli.moments import ago, moment, utc
 from alflow.cli.status import needs_attention, screen, verdict
 from alflow.core.errors import SettingsError
@@ -269,7 +270,8 @@ def test_unknown_lists_and_two_formats_are_bad_input(alflow, database):
         ("g0", ["generation g0", "force_rmse", "snapshot", "d0"]),
         ("i0", ["iteration i0", "train"]),
         ("l-3", ["label l-3", "no convergence in 100 cycles"]),
-        ("d0", ["snapshot d0", "g0"]),
+        ("d0", ["snapshot d0", "g0", "labels      1: l-1"]),
+        ("t-2#1", ["attempt t-2#1", "label/i0/0", "alflow logs t-2#1"]),
     ],
 )
 def test_show(alflow, database, name, parts):
@@ -277,6 +279,22 @@ def test_show(alflow, database, name, parts):
     assert result.code == 0
     assert all(part in result.out for part in parts), result.out
     assert alflow("show", name, "--json", "--db", database).json["what"]
+
+
+def test_show_tells_what_came_of_a_thing(alflow, database):
+    assert "generations  1: g0" in alflow("show", "l-1").out
+    assert alflow("show", "l-1", "--json").json["led_to"] == {
+        "generations": {"n": 1, "first": ["g0"], "all": "alflow ls generations --of l-1"}
+    }
+
+
+def test_of_many_things_the_first_stand_there_with_the_command_that_lists_all():
+    many = {"n": 7, "first": ["l-1", "l-2"], "all": "alflow ls labels --of d3"}
+    assert in_lines({"labels": many, "made": {"n": 3}, "rows": [many]}) == {
+        "labels": "7: l-1, l-2, ...  (alflow ls labels --of d3)",
+        "made": 3,
+        "rows": ["7: l-1, l-2, ...  (alflow ls labels --of d3)"],
+    }
 
 
 def test_show_of_nothing(alflow, database):
