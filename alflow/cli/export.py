@@ -2,13 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alflow import __version__
 from alflow.cli import themes
 from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.terminal import (
@@ -16,13 +18,13 @@ from alflow.cli.terminal import (
     Listing,
     chosen_format,
     emit,
-    emit_json,
     emit_listing,
 )
 from alflow.core.canonical import path_sha256
 from alflow.core.errors import SettingsError, closest
 
 if TYPE_CHECKING:
+    from alflow.core.datasets import LabelledStructure
     from alflow.store import Store
 
 SPLITS = ("train", "val", "test")
@@ -66,6 +68,10 @@ def structures(
     generation: Annotated[
         int | None, typer.Option(help="Only what this generation was trained on.")
     ] = None,
+    card: Annotated[
+        bool,
+        typer.Option("--card", help="Write a description beside it: NAME.README.md."),
+    ] = False,
 ) -> None:
     """Write labelled structures for other programs: energies in eV, forces in eV/Å.
 
@@ -88,14 +94,65 @@ def structures(
             for part in ([split] if split else SPLITS)
             for item in store.labelled(part, name, generation=generation)
         ]
-    if not frames:
-        raise SettingsError(
-            f"there are no labelled structures to export at level {name!r}",
-            consequence="Nothing was written.",
-        )
-    with replacing(output) as draft:
-        chosen.write(draft, frames)
-    tell_written(output, f"{len(frames)} structures at level {name} as {chosen.name}")
+        if not frames:
+            raise SettingsError(
+                f"there are no labelled structures to export at level {name!r}",
+                consequence="Nothing was written.",
+            )
+        with replacing(output) as draft:
+            chosen.write(draft, frames)
+        tell_written(output, f"{len(frames)} structures at level {name} as {chosen.name}")
+        if card:
+            facts = _Exported(output, chosen.name, name, generation)
+            _write_card(store, facts, [(one.item, one.split) for one in frames])
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """What has been written.
+
+    Attributes:
+        path: Where.
+        file_format: As what.
+        level: At which level of theory.
+        generation: Only what this generation was trained on; None for all.
+    """
+
+    path: Path
+    file_format: str
+    level: str
+    generation: int | None
+
+
+def _write_card(
+    store: "Store", written: _Exported, items: "Sequence[tuple[LabelledStructure, str]]"
+) -> None:
+    """Describe an export in a file beside it."""
+    from alflow.report.card import DatasetCard, render_card
+    from alflow.store.levels import levels
+
+    row = store.campaign()
+    level = next(one for one in levels(store) if one.name == written.level)
+    card = DatasetCard(
+        campaign=row.name,
+        created=row.created,
+        seed=row.seed,
+        version=__version__,
+        file=written.path.name,
+        file_format=written.file_format,
+        sha256=path_sha256(written.path),
+        digest=store.content_digest(),
+        level=level.name,
+        level_digest=level.digest,
+        level_settings=level.settings,
+        programs=sorted(level.programs),
+        generation=written.generation,
+        items=items,
+    )
+    target = written.path.with_name(f"{written.path.stem}.README.md")
+    with replacing(target) as draft:
+        draft.write_text(render_card(card), encoding="utf-8")
+    tell_written(target, "description")
 
 
 @export_app.command()
@@ -122,19 +179,50 @@ def model(
 
 @export_app.command()
 def metrics(
-    db: DbArgument = None, db_option: DbOption = None, as_json: JsonFlag = False
+    db: DbArgument = None,
+    db_option: DbOption = None,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write: .csv or .json. Default: print CSV."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Print the metrics of every generation as CSV, or as JSON."""
-    from alflow.store.listings import listing
+    """Every number about every iteration, generation and member, one row for each (tidy).
 
+    Columns: iteration, generation, member, split, name, value. One row for each generation
+    instead: alflow ls generations --csv.
+    """
+    from alflow.store.metrics import Metric
+    from alflow.store.metrics import metrics as known
+
+    is_json = _is_json(output, as_json=as_json)
     with reading(db, db_option) as store:
-        rows = listing(store, "generations")
-    if as_json:
-        emit_json(rows)
+        rows = known(store)
+    listing = Listing(Metric._fields, rows)
+    how = chosen_format(as_json=is_json, as_csv=not is_json)
+    if output is None:
+        emit_listing(listing, how)
         return
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = [[row.get(key) for key in columns] for row in rows]
-    emit_listing(Listing(columns, table), chosen_format(as_json=False, as_csv=True))
+    with (
+        replacing(output) as draft,
+        draft.open("w", encoding="utf-8") as file,
+        redirect_stdout(file),
+    ):
+        emit_listing(listing, how)
+    tell_written(output, f"{len(rows)} numbers")
+
+
+def _is_json(output: Path | None, *, as_json: bool) -> bool:
+    suffix = "" if output is None else output.suffix.lower()
+    if output is not None and suffix not in (".csv", ".json"):
+        raise SettingsError(
+            f"{output} is neither a .csv nor a .json file",
+            consequence="Nothing was written.",
+        )
+    return as_json or suffix == ".json"
 
 
 def last_generation(store: "Store") -> int:

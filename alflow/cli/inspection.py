@@ -7,7 +7,7 @@ import typer
 
 from alflow.cli import themes
 from alflow.cli.database import DbArgument, DbOption, existing_database, reading
-from alflow.cli.moments import utc
+from alflow.cli.moments import moment, utc
 from alflow.cli.terminal import (
     CsvFlag,
     Format,
@@ -31,6 +31,9 @@ _PREFIXES = {
     "generation": "g",
     "sampled_with": "g",
     "snapshot": "d",
+    "trajectory": "p-",
+    "candidate": "c-",
+    "superseded_by": "l-",
 }
 """Name of a column or key to the prefix of the object that its number names."""
 _OWN_PREFIX = {
@@ -38,6 +41,11 @@ _OWN_PREFIX = {
     "structures": "s-",
     "tasks": "t-",
     "quarantine": "t-",
+    "trajectories": "p-",
+    "candidates": "c-",
+    "trajectory": "p-",
+    "path": "p-",
+    "candidate": "c-",
     "structure": "s-",
     "task": "t-",
     "label": "l-",
@@ -59,25 +67,64 @@ def list_rows(
         str,
         typer.Argument(
             help="iterations, generations, tasks, quarantine, attempts, structures, labels, "
-            "candidates or failures."
+            "failures, candidates or trajectories."
         ),
     ],
     db: DbArgument = None,
     db_option: DbOption = None,
     *,
     iteration: Annotated[int | None, typer.Option(help="Only of this iteration.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    generation: Annotated[int | None, typer.Option(help="Only of this generation.")] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Only what belongs to t-8, s-12, l-12, p-7, g3, ..."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Only of this kind: of task or failure, level, sampler, reason."),
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only in this state, or with this decision or end.")
+    ] = None,
+    failure: Annotated[
+        str | None, typer.Option(help="Only what failed like this: resource, crash, ...")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only from this builder, sampler or file.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only train, val or test.")] = None,
+    formula: Annotated[str | None, typer.Option(help="Only of this formula: H2O.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only since then: 90m, 2h, 3d, or 2026-11-21[T07:40] in UTC."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
     as_json: JsonFlag = False,
     as_csv: CsvFlag = False,
 ) -> None:
     """List what is in a campaign."""
-    from alflow.store.listings import Filters, listing
+    from alflow.core.naming import parse_name
+    from alflow.store.listings import listing
+    from alflow.store.narrowing import Filters
 
+    wanted = Filters(
+        iteration=iteration,
+        generation=generation,
+        of=None if of is None else parse_name(of),
+        kind=kind,
+        state=state,
+        failure=failure,
+        source=source,
+        split=split,
+        formula=formula,
+        since=None if since is None else moment(since),
+        limit=limit,
+    )
     how = chosen_format(as_json=as_json, as_csv=as_csv)
     with reading(db, db_option) as store:
-        rows = listing(store, what, Filters(iteration, kind, state, limit))
+        rows = listing(store, what, wanted)
     if how is Format.JSON:
         emit_json(rows)
         return
@@ -95,18 +142,22 @@ def list_rows(
 def show(
     name: Annotated[
         str,
-        typer.Argument(metavar="ID", help="For example s-12, l-12, t-88, g3, i2 or d3."),
+        typer.Argument(
+            metavar="ID",
+            help="s-12 (structure), l-12 (label), c-12 (candidate), p-12 (trajectory), t-88 "
+            "(task), t-88#2 (its second attempt), g3, i2 or d3 (snapshot).",
+        ),
     ],
     db: DbArgument = None,
     db_option: DbOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Tell everything about one object, and how it came to be."""
+    """Tell everything about one object, how it came to be, and what came of it."""
     from alflow.store.lineage import show as look_up
 
     with reading(db, db_option) as store:
         found = look_up(store, name)
-        if found["what"] == "task":
+        if found["what"] in ("task", "attempt"):
             from alflow.loop.traces import add_traces
 
             add_traces(found, store, existing_database(db, db_option))
@@ -114,7 +165,21 @@ def show(
         emit_json(found)
         return
     what = str(found.pop("what"))
-    emit("\n".join([f"{what} {name}", *tree(what, found, "  ")]))
+    emit("\n".join([f"{what} {name}", *tree(what, in_lines(found), "  ")]))
+
+
+def in_lines(value: Any) -> Any:
+    """The same with what stands for many things in one line each."""
+    if isinstance(value, list):
+        return [in_lines(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "n" in value and value.keys() <= {"n", "first", "all"}:
+        first = value.get("first", [])
+        names = ", ".join(first) + (", ..." if len(first) < value["n"] else "")
+        command = f"  ({value['all']})" if first and len(first) < value["n"] else ""
+        return f"{value['n']}: {names}{command}" if first else value["n"]
+    return {key: in_lines(one) for key, one in value.items()}
 
 
 def told(what: str, key: str, value: Any) -> Any:

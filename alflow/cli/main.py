@@ -10,6 +10,7 @@ from alflow import __version__
 from alflow.cli import (
     chaos,
     check,
+    compare,
     db,
     doctor,
     explain,
@@ -19,6 +20,7 @@ from alflow.cli import (
     init,
     inspection,
     levels,
+    logs,
     models,
     plugins,
     probe,
@@ -26,6 +28,7 @@ from alflow.cli import (
     replay,
     report,
     reproduce,
+    retry,
     run,
     simulate,
     sites,
@@ -98,6 +101,7 @@ simulate.register(app)
 app.command(rich_help_panel=themes.RUN)(run.run)
 app.command(rich_help_panel=themes.RUN)(run.resume)
 for _theme in (
+    retry,
     task,
     validate,
     reproduce,
@@ -105,6 +109,8 @@ for _theme in (
     status,
     watch,
     inspection,
+    logs,
+    compare,
     replay,
     levels,
     report,

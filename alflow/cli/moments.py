@@ -1,12 +1,18 @@
 """Times and durations as people read them."""
 
 import math
+import re
+import time
 from datetime import UTC, datetime
+
+from alflow.core.errors import SettingsError
 
 _SHORT_S = 10
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
+_UNITS_S = {"s": 1, "m": _MINUTE_S, "h": _HOUR_S, "d": _DAY_S}
+_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 def utc(seconds: float | None) -> str | None:
@@ -14,6 +20,24 @@ def utc(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> float:
+    """A moment [s since 1970] from its age (90m, 2h, 3d) or from ISO 8601; UTC unless it says.
+
+    Raises:
+        SettingsError: If it is neither.
+    """
+    if match := _AGE.fullmatch(text.strip()):
+        return time.time() - float(match[1]) * _UNITS_S[match[2]]
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise SettingsError(
+            f"{text!r} is no moment",
+            next_step="ages look like 90m, 2h or 3d, moments like 2026-11-21T07:40",
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def lasting(seconds: float) -> str:

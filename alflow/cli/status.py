@@ -124,7 +124,7 @@ def needs_attention(view: Stands) -> bool:
 _GO_ON = {
     "stopped": "Go on: alflow resume {}",
     "failed": "Go on after a change of settings: alflow run campaign.yaml; else, once what failed "
-    "is mended: alflow task retry t-N --db {0} (alflow ls tasks --db {0} --state failed)",
+    "is mended: alflow retry --failed --db {0} (alflow ls tasks --db {0} --state failed)",
 }
 """What to type in a state that a campaign does not leave by itself."""
 
@@ -221,12 +221,10 @@ def _troubles(view: "Status", database: str) -> list[str]:
     if found.quarantined:
         names = ", ".join(f"t-{one.id}" for one in found.quarantined[:N_TROUBLES])
         more = len(found.quarantined) - N_TROUBLES
+        one = f"t-{found.quarantined[0].id}" if more <= 0 else "--failed"
         names += f" and {more} more" if more > 0 else ""
-        one = found.quarantined[0].id
         database = shlex.quote(database)
-        lines.append(
-            f"quarantined: {names}. Release: alflow task retry t-{one} --db {database}"
-        )
+        lines.append(f"quarantined: {names}. Release: alflow retry {one} --db {database}")
     lines += [f"pool {name} gets no workers: {why}" for name, why in found.pools.items()]
     lines += [
         f"host {one.host} is left out until {utc(one.until)}: {len(one.tasks)} tasks failed there"

@@ -1,15 +1,13 @@
-"""`alflow task`: one task again, here or in its campaign."""
+"""`alflow task`: one task again, here."""
 
-import os
-import platform
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alflow.cli import themes
-from alflow.cli.database import DbOption, reading, writing
+from alflow.cli import retry, themes
+from alflow.cli.database import DbOption, reading
 from alflow.cli.terminal import JsonFlag, emit, emit_json, talk
 from alflow.core.errors import SettingsError
 
@@ -33,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 @task_app.callback()
 def group() -> None:
-    """Do one task again: here, to look at it, or in its campaign."""
+    """Do one task again, here, to look at it; in its campaign: `alflow retry`."""
 
 
 @task_app.command()
@@ -62,7 +60,7 @@ def rerun(
         raise SettingsError(
             "a task is run again here or by its campaign",
             next_step=f"here: alflow task rerun {name} --local; by the campaign, "
-            f"if it failed: alflow task retry {name}",
+            f"if it failed: alflow retry {name}",
         )
     folder = _folder(directory)
     with reading(db) as store:
@@ -89,24 +87,8 @@ def rerun(
         raise typer.Exit(WENT_WRONG)
 
 
-@task_app.command()
-def retry(name: TaskArgument, db: DbOption = None) -> None:
-    """Queue a task that failed again, as if it had never been tried; its campaign goes on.
-
-    A training begins with the settings and the labels that there are now.
-    """
-    number = _number(name)
-    with (
-        writing(db) as store,
-        store.acquire_lease(f"{platform.node()} (pid {os.getpid()}, retry)"),
-    ):
-        withdrawn = store.release_task(number)
-    what = f"{name} is queued again"
-    if withdrawn is not None:
-        what = (
-            f"generation {withdrawn} will be planned anew, with today's settings and labels"
-        )
-    talk(f"{what}; continue with: alflow resume")
+# The older spelling of `alflow retry t-8`.
+task_app.command("retry", hidden=True)(retry.retry)
 
 
 def _verdict(done: "Rerun") -> str:

@@ -133,12 +133,14 @@ def config_diff(old: CampaignSettings, new: CampaignSettings) -> list[Change]:
     return changes
 
 
-def differences(
-    old: Mapping[str, Any], new: Mapping[str, Any]
+def settings_differences(
+    first: Mapping[str, Any], second: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
-    """Path, old and new value of all that differs between resolved settings; None for absent.
+    """Dotted path and both values of all that differs; None stands where there is nothing.
 
-    Unlike `config_diff` it takes settings of any version of alflow and of any plug-in.
+    Args:
+        first: Resolved settings; of plug-ins that are not installed here, too.
+        second: Others.
     """
     return [
         (
@@ -146,7 +148,7 @@ def differences(
             None if before is ABSENT else before,
             None if after is ABSENT else after,
         )
-        for path, before, after in _differences(old, new, ())
+        for path, before, after in _differences(first, second, ())
     ]
 
 

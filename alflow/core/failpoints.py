@@ -36,6 +36,8 @@ _TRANSACTIONS = (
     "set-state",
     "request-stop",
     "clear-stop",
+    "request-retry",
+    "take-up-retries",
     "event",
     "begin-iteration",
     "add-structures",
@@ -64,6 +66,7 @@ _HALFWAY = (
     "begin-generation",
     "finish-training",
     "reconsider-generation",
+    "take-up-retries",
 )
 _FILES = (
     *("database", "weights", "blob", "spec", "claim", "item", "output", "checkpoint"),

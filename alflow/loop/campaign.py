@@ -171,6 +171,8 @@ def _held(
             store.update_config(resolved(settings))
             # What failed with the old settings is not repeated with them.
             store.withdraw_failed_trainings()
+        if store.glance().is_retry_asked:
+            store.take_up_retries()
         is_stopped = store.campaign().state == CampaignState.STOPPED
         # what generations are asked changes nothing about how the campaign stands
         matters = [change for change in changes if not change.path.startswith("validate")]

@@ -123,7 +123,7 @@ class Manager:
         self._only = only
         hints: Sequence[AttemptRef] = ()
         while True:
-            glance = self._store.glance()
+            glance = self._glance()
             mode = self._stop.mode or glance.stop
             if self._stop.mode is not None and self._stop.detaches:
                 return Ending.DETACHED
@@ -146,6 +146,20 @@ class Manager:
             elif not glance.leased:
                 self._give_up_if_refused()
             hints = self._executor.wait(TURN_S)
+
+    def _glance(self) -> Glance:
+        """How things stand, once what people asked to be tried again is queued."""
+        glance = self._store.glance()
+        if not glance.is_retry_asked:
+            return glance
+        taken = self._store.take_up_retries()
+        self._is_planned = False
+        for number in taken.queued:
+            self._notify(Notice("retry", f"t-{number}", f"t-{number}: somebody asked"))
+        for number in taken.withdrawn:
+            text = f"generation {number} is planned anew: somebody asked"
+            self._notify(Notice("retry", f"g{number}", text))
+        return self._store.glance()
 
     def _take_in_and_lease(
         self, hints: Sequence[AttemptRef], glance: Glance, *, is_draining: bool

@@ -281,7 +281,7 @@ def _after_train(
 
 _TRAIN_AGAIN = (
     "after a change of its settings `alflow run` trains again, after new labels "
-    "`alflow task retry` does"
+    "`alflow retry` does"
 )
 
 

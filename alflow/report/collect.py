@@ -23,6 +23,7 @@ from alflow.report.content import (
 from alflow.report.estimates import survival_curve, timeline
 from alflow.report.labeling import labeling
 from alflow.report.mistakes import Mistakes, by_element
+from alflow.report.moments import Moment, end_of, seen_at
 from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, mistakes, predictions
@@ -44,37 +45,48 @@ MAX_FORCES = 1000
 NO_CAMPAIGN = Header("(no campaign)", None, None, "", "", 0, "", "", 0.0, 0.0)
 
 
-def collect(store: Store) -> CampaignReport:
+def collect(store: Store, iteration: int | None = None) -> CampaignReport:
     """Everything a report shows, as of one moment; works while the campaign runs too.
 
+    Args:
+        store: The store.
+        iteration: As of the end of this iteration; None for now. Labels that were asked for by
+            then and came later are there, and labels have the quality that they have now.
+
     Raises:
+        SettingsError: If there is no such iteration, or it has not ended.
         StoreError: If the database cannot be read.
     """
     with store.read() as connection:
-        reader = _Reader(connection)
         overview = history.overview(connection)
         if overview is None:
             return CampaignReport(NO_CAMPAIGN, Outcome(Standing.EMPTY))
-        report = reader.report(overview, store.name)
+        then = Moment() if iteration is None else end_of(connection, iteration)
+        reader = _Reader(connection, then)
+        report = reader.report(seen_at(connection, overview, then), store.name)
+    if then.time is not None:
+        return report  # what is left to do is known for now only
     return replace(report, costs=forecast(store, report.header.as_of))
 
 
 class _Reader:
     """One read transaction and what several parts of the report need from it."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, then: Moment) -> None:
         # The type of a connection is the store's business: no SQL is spoken here.
         self._connection = connection
-        self._labels = history.label_counts(connection)
-        self._paths = history.paths(connection)
-        self._candidates = history.candidate_counts(connection)
+        self._then = then
+        self._labels = then.of(history.label_counts(connection))
+        self._paths = then.of(history.paths(connection))
+        self._candidates = then.of(history.candidate_counts(connection))
 
     def report(self, overview: history.Overview, database: str) -> CampaignReport:
         """Read all that a report shows, on one connection."""
         generations = self._generations()
         iterations = self._iterations()
         sampled = sorted({count.iteration for count in self._candidates})
-        failures = history.failed_attempts(self._connection, MAX_ATTEMPTS)
+        then = self._then
+        failures = history.failed_attempts(self._connection, MAX_ATTEMPTS, then.time)
         return CampaignReport(
             header=self._header(overview, database, iterations, generations),
             outcome=self._outcome(overview, iterations),
@@ -85,24 +97,32 @@ class _Reader:
             iterations=iterations,
             spreads=tuple(self._spread(number) for number in sampled[-2:]),
             calibration=readings.calibration(
-                predictions.new_label_predictions(self._connection)
+                then.of(predictions.new_label_predictions(self._connection))
             ),
-            coverage=coverages(self._connection),
+            coverage={
+                number: named
+                for number, named in coverages(self._connection).items()
+                if then.has(number)
+            },
             parity=self._parity(generations),
             mistakes=self._mistakes(generations),
-            properties=readings.properties(found(self._connection), overview.config),
+            properties=readings.properties(
+                [one for one in found(self._connection) if then.has(one.generation)],
+                overview.config,
+            ),
             survival=self._survival(),
-            arms=all_yields(self._connection),
+            arms=tuple(then.of(all_yields(self._connection))),
             noise=readings.noise(
                 audits(
                     self._connection,
                     readings.text_at(overview.config, "label", "primary"),
+                    then.time,
                 )
             ),
-            labeling=labeling(told(self._connection, MAX_TOLD)),
+            labeling=labeling(told(self._connection, MAX_TOLD, then.time)),
             label_failures=self._label_failures(),
             attempts_failed=tuple(_failed(attempt) for attempt in failures),
-            n_attempts_failed=history.n_failed_attempts(self._connection),
+            n_attempts_failed=history.n_failed_attempts(self._connection, then.time),
             timeline=self._timeline(overview.as_of),
             selected=self._selected(sampled),
             notes=tuple(
@@ -119,11 +139,19 @@ class _Reader:
                 tuple(history.environments(self._connection)),
                 overview.store_uuid,
                 readings.changes(
-                    history.replaced_settings(self._connection),
+                    [
+                        one
+                        for one in history.replaced_settings(self._connection)
+                        if one.ts <= overview.as_of
+                    ],
                     overview.config,
                     [(row.started, row.number) for row in iterations],
                 ),
-                tuple((one.ts, one.name) for one in history.managers(self._connection)),
+                tuple(
+                    (one.ts, one.name)
+                    for one in history.managers(self._connection)
+                    if one.ts <= overview.as_of
+                ),
             ),
         )
 
@@ -210,6 +238,7 @@ class _Reader:
                 n_labels_pending=labels[row.number]["pending"],
             )
             for row in history.iterations(self._connection)
+            if self._then.has(row.number)
         )
 
     def _generations(self) -> tuple[GenerationRow, ...]:
@@ -232,6 +261,7 @@ class _Reader:
                 seeds=row.seeds,
             )
             for row in predictions.generations(self._connection)
+            if self._then.has(row.number)
         )
 
     def _spread(self, number: int) -> SpreadSample:
@@ -280,8 +310,9 @@ class _Reader:
 
     def _label_failures(self) -> tuple[LabelFailures, ...]:
         found = []
-        for kind, count in history.label_failure_counts(self._connection).items():
-            latest = history.label_failures(self._connection, kind, MAX_IDS)
+        last = self._then.iteration
+        for kind, count in history.label_failure_counts(self._connection, last).items():
+            latest = history.label_failures(self._connection, kind, MAX_IDS, last)
             found.append(
                 LabelFailures(
                     kind,
@@ -294,9 +325,9 @@ class _Reader:
         return tuple(found)
 
     def _timeline(self, as_of: float) -> Timeline:
-        work, waiting = readings.work(
-            history.attempts(self._connection), history.queued(self._connection), as_of
-        )
+        attempts = self._then.of_attempts(history.attempts(self._connection))
+        queued = [one for one in history.queued(self._connection) if one.since <= as_of]
+        work, waiting = readings.work(attempts, queued, as_of)
         drawn = timeline(work)
         return replace(drawn, time=attributed(work, waiting, len(drawn.lanes)))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from alflow.config.resolution import differences
+from alflow.config.resolution import settings_differences
 from alflow.core.comparison import compared
 from alflow.core.properties import SuiteResult
 from alflow.core.sampling import Gate
@@ -279,6 +279,6 @@ def changes(
         last = max((number for start, number in begun if start <= one.ts), default=None)
         found += [
             SettingChange(one.ts, last, *difference)
-            for difference in differences(before, after)
+            for difference in settings_differences(before, after)
         ]
     return tuple(found)

@@ -40,7 +40,7 @@ def render_html(report: CampaignReport) -> str:
     has_models = any(panel.cards for part in parts for panel in part.panels)
     return environment.get_template("report.html.j2").render(
         header=report.header,
-        facts=_facts(report),
+        facts=facts(report),
         verdict=wording.verdict(report),
         bullets=bullets(report),
         tiles=tiles(report),
@@ -68,12 +68,13 @@ def unbroken(text: str) -> str:
     return text.replace("/Å", f"/{WORD_JOINER}Å").replace(" meV", "\N{NO-BREAK SPACE}meV")
 
 
-def _facts(report: CampaignReport) -> list[tuple[str, str]]:
+def facts(report: CampaignReport) -> list[tuple[str, str]]:
+    """Which campaign it is, and of when the report is: names and values."""
     header = report.header
     level = (
         f"{header.level} ({header.level_detail})" if header.level_detail else header.level
     )
-    facts = [
+    found = [
         ("iteration", "" if header.iteration is None else f"i{header.iteration}"),
         ("generation", "" if header.generation is None else f"g{header.generation}"),
         ("level of theory", level),
@@ -83,7 +84,7 @@ def _facts(report: CampaignReport) -> list[tuple[str, str]]:
         ("started", moment(header.started)),
         ("as of", moment(header.as_of)),
     ]
-    return [(name, value) for name, value in facts if value]
+    return [(name, value) for name, value in found if value]
 
 
 def outline(value: Any, indent: int = 0) -> str:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, true
 
 from alflow.core.labels import audit_level
 from alflow.core.metrics import rmse
@@ -32,8 +32,8 @@ class Audit(NamedTuple):
     force: float
 
 
-def audits(connection: Connection, level: str) -> list[Audit]:
-    """All audits of labels of a level, by label."""
+def audits(connection: Connection, level: str, before: float | None = None) -> list[Audit]:
+    """All audits of labels of a level, by label; with `before` those that were there then [s]."""
     again, lot, other = (
         label.alias("again"),
         level_of_theory,
@@ -60,6 +60,7 @@ def audits(connection: Connection, level: str) -> list[Audit]:
             label.c.superseded_by.is_(None),
             again.c.superseded_by.is_(None),
             again.c.quality == Quality.OK,
+            true() if before is None else again.c.created <= before,
         )
         .order_by(label.c.id)
     )

@@ -233,15 +233,19 @@ def release(tx: Transaction, task_id: int) -> int | None:
         withdrawn = generations.withdraw(tx, task_id)
     else:
         _queue_again(tx, task_id)
-    # What this failure ended goes on; a campaign that ended well stays as it is.
+    go_on(tx)
+    tx.event(RELEASED, f"t-{task_id}", {"attempts": row.attempts}, Severity.INFO)
+    return withdrawn
+
+
+def go_on(tx: Transaction) -> None:
+    """What a failure ended goes on; a campaign that ended well stays as it is."""
     tx.connection.execute(
         campaign.update().where(
             campaign.c.id == tx.campaign_id, campaign.c.state == CampaignState.FAILED
         ),
         {"state": CampaignState.RUNNING, "verdict": ""},
     )
-    tx.event(RELEASED, f"t-{task_id}", {"attempts": row.attempts}, Severity.INFO)
-    return withdrawn
 
 
 def _queue_again(tx: Transaction, task_id: int) -> None:
@@ -260,8 +264,26 @@ def _queue_again(tx: Transaction, task_id: int) -> None:
     _release_labels(tx, task_id)
 
 
+PENDING_ITEM = {
+    "state": ItemState.PENDING,
+    "failure_kind": None,
+    "message": None,
+    "details_json": None,
+}
+"""Columns of a label that is asked for again."""
+
+
 def _release_labels(tx: Transaction, task_id: int) -> None:
+    """Labels that failed with the task. An answer of its own stays: its files hold it for good."""
+    last = tx.connection.scalar(
+        select(attempt.c.failure_class)
+        .where(attempt.c.task_id == task_id)
+        .order_by(attempt.c.no.desc())
+        .limit(1)
+    )
     is_failed = (label_item.c.task_id == task_id) & (label_item.c.state == ItemState.FAILED)
+    if last in RETRYABLE:
+        is_failed &= label_item.c.failure_kind.in_(sorted(RETRYABLE))
     columns = (task.c.iteration_id, label_item.c.lot_id, campaign_structure.c.split)
     query = (
         select(*columns, func.count())
@@ -280,15 +302,7 @@ def _release_labels(tx: Transaction, task_id: int) -> None:
         changes[iteration_id, lot_id, split, ItemState.FAILED] = -n
         changes[iteration_id, lot_id, split, ItemState.PENDING] = n
     counting.add_labels(tx, changes)
-    tx.connection.execute(
-        label_item.update().where(is_failed),
-        {
-            "state": ItemState.PENDING,
-            "failure_kind": None,
-            "message": None,
-            "details_json": None,
-        },
-    )
+    tx.connection.execute(label_item.update().where(is_failed), PENDING_ITEM)
 
 
 def _fault(row: AnyRow) -> Fault:

@@ -8,7 +8,7 @@ content alone. A number that was not finite is NaN.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from alflow.core.labels import AUDIT
 from alflow.core.tasks import TaskState
@@ -245,20 +245,40 @@ def _is_no_audit() -> ColumnElement[bool]:
     return label_item.c.lot_id.not_in(audits)
 
 
-def label_failure_counts(connection: Connection) -> dict[str, int]:
-    """Number of failed labels by kind, the most frequent first; without audits."""
+def _is_asked_by(last: int | None) -> ColumnElement[bool]:
+    """Labels that were asked for up to an iteration; None for all."""
+    if last is None:
+        return true()
+    later = (
+        select(task.c.id)
+        .join(iteration, iteration.c.id == task.c.iteration_id)
+        .where(iteration.c.number > last)
+    )
+    return label_item.c.task_id.is_(None) | label_item.c.task_id.not_in(later)
+
+
+def label_failure_counts(connection: Connection, last: int | None = None) -> dict[str, int]:
+    """Number of failed labels by kind, the most frequent first; without audits.
+
+    With `last` only those that were asked for up to that iteration.
+    """
     number = func.count()
     query = (
         select(label_item.c.failure_kind, number)
-        .where(label_item.c.state == ItemState.FAILED, _is_no_audit())
+        .where(label_item.c.state == ItemState.FAILED, _is_no_audit(), _is_asked_by(last))
         .group_by(label_item.c.failure_kind)
         .order_by(number.desc(), label_item.c.failure_kind)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def label_failures(connection: Connection, kind: str, limit: int) -> list[LabelFailure]:
-    """The latest labels that failed in one way, newest first."""
+def label_failures(
+    connection: Connection, kind: str, limit: int, last: int | None = None
+) -> list[LabelFailure]:
+    """The latest labels that failed in one way, newest first.
+
+    With `last` only those that were asked for up to that iteration.
+    """
     query = (
         select(
             label_item.c.failure_kind,
@@ -270,6 +290,7 @@ def label_failures(connection: Connection, kind: str, limit: int) -> list[LabelF
             label_item.c.state == ItemState.FAILED,
             label_item.c.failure_kind == kind,
             _is_no_audit(),
+            _is_asked_by(last),
         )
         .order_by(label_item.c.id.desc())
         .limit(limit)
@@ -297,21 +318,43 @@ def queued(connection: Connection) -> list[Queued]:
     ]
 
 
-def failed_attempts(connection: Connection, limit: int) -> list[Try]:
-    """The latest attempts without a result, newest first; those that ended a task first."""
+def failed_attempts(
+    connection: Connection, limit: int, before: float | None = None
+) -> list[Try]:
+    """The latest attempts without a result, newest first; those that ended a task first.
+
+    With `before` only those that had ended by then [s since 1970, UTC].
+    """
     is_final = task.c.state == "failed"
     query = (
-        _TRIES.where(attempt.c.state == AttemptState.FAILED)
+        _TRIES.where(_has_failed(before))
         .order_by(is_final.desc(), attempt.c.id.desc())
         .limit(limit)
     )
     return _attempts(connection, query)
 
 
-def n_failed_attempts(connection: Connection) -> int:
-    """Number of attempts without a result."""
-    query = select(func.count()).where(attempt.c.state == AttemptState.FAILED)
+def n_failed_attempts(connection: Connection, before: float | None = None) -> int:
+    """Number of attempts without a result; of those that had ended by then, with `before` [s]."""
+    query = select(func.count()).where(_has_failed(before))
     return connection.scalar(query) or 0
+
+
+def _has_failed(before: float | None) -> ColumnElement[bool]:
+    is_in_time = true() if before is None else attempt.c.ended <= before
+    return (attempt.c.state == AttemptState.FAILED) & is_in_time
+
+
+def settings_before(connection: Connection, moment: float) -> Mapping[str, Any] | None:
+    """The settings before they were first changed after a moment [s]; None if they were not."""
+    query = (
+        select(event.c.data_json)
+        .where(event.c.kind == "config-changed", event.c.ts > moment)
+        .order_by(event.c.id)
+        .limit(1)
+    )
+    found = from_json_text(connection.scalar(query))
+    return None if found is None else dict(found["old"])
 
 
 _TRIES = select(

@@ -1,7 +1,6 @@
 """Rows for `alflow ls`: plain dicts, JSON-like, newest knowledge, no arrays."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -17,6 +16,7 @@ from sqlalchemy import (
 
 from alflow.core.errors import SettingsError, closest
 from alflow.store.faults import is_quarantined
+from alflow.store.narrowing import Filters, narrow
 from alflow.store.rows import ItemState
 from alflow.store.schema import (
     attempt,
@@ -31,25 +31,9 @@ from alflow.store.schema import (
     snapshot,
     structure,
     task,
+    trajectory,
 )
 from alflow.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which rows are wanted; None leaves a filter out.
-
-    Attributes:
-        iteration: Number of the iteration.
-        kind: Kind of task, or of failure.
-        state: State of the task, attempt, label or generation.
-        limit: At most so many rows.
-    """
-
-    iteration: int | None = None
-    kind: str | None = None
-    state: str | None = None
-    limit: int | None = None
 
 
 def listing(
@@ -71,19 +55,9 @@ def listing(
             f"there is no list of {what!r}" + (f"; did you mean {hint!r}?" if hint else ""),
             next_step=f"lists: {', '.join(LISTINGS)}",
         )
-    build, columns = LISTINGS[what]
-    query = build()
-    filters = filters or Filters()
-    for name in ("iteration", "kind", "state"):
-        value = getattr(filters, name)
-        if value is None:
-            continue
-        if name not in columns:
-            raise SettingsError(f"{what} cannot be filtered by {name}")
-        query = query.where(columns[name] == value)
+    query = narrow(LISTINGS[what](), what, filters or Filters())
     with store.read() as connection:
-        rows = connection.execute(query.limit(filters.limit)).mappings()
-        found = [dict(row) for row in rows]
+        found = [dict(row) for row in connection.execute(query).mappings()]
         return _with_metrics(connection, found) if what == "generations" else found
 
 
@@ -288,47 +262,49 @@ def _candidates() -> Select[Any]:
         )
         .join(iteration, iteration.c.id == candidate.c.iteration_id)
         .join(structure, structure.c.id == candidate.c.structure_id)
+        .join(trajectory, trajectory.c.id == candidate.c.trajectory_id)
         .order_by(candidate.c.id)
     )
 
 
-_TASK_FILTERS = {"iteration": iteration.c.number, "kind": task.c.kind}
+def _trajectories() -> Select[Any]:
+    of_one = candidate.c.trajectory_id == trajectory.c.id
+    n_candidates = select(func.count()).where(of_one).scalar_subquery()
+    return (
+        select(
+            trajectory.c.id,
+            iteration.c.number.label("iteration"),
+            ensemble.c.generation,
+            trajectory.c.task_id.label("task"),
+            trajectory.c.sampler,
+            trajectory.c.start_structure_id.label("start"),
+            structure.c.formula,
+            trajectory.c.n_steps,
+            trajectory.c.time_fs,
+            trajectory.c.stop_reason,
+            n_candidates.label("candidates"),
+        )
+        .join(iteration, iteration.c.id == trajectory.c.iteration_id)
+        .join(ensemble, ensemble.c.id == trajectory.c.ensemble_id)
+        .join(structure, structure.c.id == trajectory.c.start_structure_id)
+        .join(task, task.c.id == trajectory.c.task_id)
+        .order_by(trajectory.c.id)
+    )
 
-LISTINGS: Mapping[str, tuple[Callable[[], Select[Any]], Mapping[str, Any]]] = {
-    "tasks": (_tasks, {**_TASK_FILTERS, "state": task.c.state}),
-    "quarantine": (_quarantine, _TASK_FILTERS),
-    "attempts": (_attempts, {**_TASK_FILTERS, "state": attempt.c.state}),
-    "structures": (
-        _structures,
-        {"iteration": campaign_structure.c.added_iter, "state": label_item.c.state},
-    ),
-    "labels": (
-        _labels,
-        {
-            "iteration": iteration.c.number,
-            "kind": level_of_theory.c.name,
-            "state": label.c.quality,
-        },
-    ),
-    "failures": (
-        _failures,
-        {"iteration": iteration.c.number, "kind": label_item.c.failure_kind},
-    ),
-    "generations": (
-        _generations,
-        {"iteration": ensemble.c.iteration, "state": ensemble.c.state},
-    ),
-    "iterations": (_iterations, {"iteration": iteration.c.number}),
-    "candidates": (
-        _candidates,
-        {
-            "iteration": iteration.c.number,
-            "kind": candidate.c.reason,
-            "state": candidate.c.decision,
-        },
-    ),
+
+LISTINGS: Mapping[str, Callable[[], Select[Any]]] = {
+    "tasks": _tasks,
+    "quarantine": _quarantine,
+    "attempts": _attempts,
+    "structures": _structures,
+    "labels": _labels,
+    "failures": _failures,
+    "generations": _generations,
+    "iterations": _iterations,
+    "candidates": _candidates,
+    "trajectories": _trajectories,
 }
-"""What can be listed: the query, and the columns that filters look at."""
+"""What can be listed, and the query; `alflow.store.narrowing` has the filters of each."""
 
 
 def _with_metrics(

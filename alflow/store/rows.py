@@ -214,11 +214,13 @@ class Glance:
         stop: How the manager was asked to stop, if it was.
         queued: Number of tasks that wait for a worker, or for their time, by kind.
         leased: Number of attempts that have not ended, by kind.
+        is_retry_asked: Whether somebody asked that failed work be tried again.
     """
 
     stop: StopMode | None
     queued: Mapping[str, int]
     leased: Mapping[str, int]
+    is_retry_asked: bool = False
 
     @property
     def has_work(self) -> bool:

@@ -1,6 +1,6 @@
 """An open database with a campaign in it: connections, the lease, the campaign's own row."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ from sqlalchemy import Connection
 
 from alflow.core.errors import StoreError
 from alflow.core.failpoints import failpoint
-from alflow.store import blobs, campaigns, counting
+from alflow.core.naming import parse_name
+from alflow.store import blobs, campaigns, counting, retrying
 from alflow.store.database import Database, insert_new
 from alflow.store.lease import Lease, acquire
+from alflow.store.retrying import Retries, TakenUp
 from alflow.store.rows import (
     CampaignRow,
     CampaignState,
@@ -85,7 +87,9 @@ class Session:
             if self._shared is None:  # else it was checked when the transaction began
                 lease.confirm(connection)
             return Glance(
-                campaigns.stop_requested(connection), *counting.open_tasks(connection)
+                campaigns.stop_requested(connection),
+                *counting.open_tasks(connection),
+                retrying.is_requested(connection),
             )
 
     def create_campaign(
@@ -146,6 +150,37 @@ class Session:
             campaigns.request_stop(tx, StopMode.NOW if now else StopMode.DRAIN)
             failpoint("store.request-stop.before")
         failpoint("store.request-stop.after")
+
+    def request_retry(self, wanted: Retries) -> None:
+        """Ask that what failed be tried again. Needs no lease: who holds it takes it up."""
+        with self.database.write() as connection:
+            campaign_id = campaigns.campaign_id(connection)
+            tx = Transaction(connection, campaign_id, None, utc_now())
+            retrying.request(tx, wanted)
+            failpoint("store.request-retry.before")
+        failpoint("store.request-retry.after")
+
+    def take_up_retries(self) -> TakenUp:
+        """Do what was requested by `request_retry`; nothing if nothing was."""
+        with self._write("take-up-retries") as tx:
+            return retrying.take_up(tx)
+
+    def failed_work(
+        self, names: Sequence[str] | None = None, kind: str | None = None
+    ) -> Retries:
+        """What can be tried again: what these names mean, or everything that failed.
+
+        Args:
+            names: Tasks, labels and structures, such as t-88, l-12, s-12; None for everything.
+            kind: Only what failed with this kind of failure, if there are no names.
+
+        Raises:
+            SettingsError: If one of the names means nothing, or what it means has not failed.
+        """
+        with self.read() as connection:
+            if names is None:
+                return retrying.all_failed(connection, kind)
+            return retrying.by_name(connection, [parse_name(name) for name in names])
 
     def stop_requested(self) -> StopMode | None:
         """How the manager was asked to stop: drain, now, or None."""

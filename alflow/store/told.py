@@ -23,12 +23,15 @@ class Told(NamedTuple):
     cycles: int | None
 
 
-def told(connection: Connection, limit: int) -> list[Told]:
+def told(connection: Connection, limit: int, before: float | None = None) -> list[Told]:
     """What labels that were computed here tell, by id: at most so many, evenly chosen.
 
-    Labels that were computed again are left out.
+    Labels that were computed again are left out; with `before` [s since 1970, UTC] also those
+    that came later.
     """
-    here = (label.c.attempt_id.is_not(None), ~level_of_theory.c.name.endswith(AUDIT))
+    here = [label.c.attempt_id.is_not(None), ~level_of_theory.c.name.endswith(AUDIT)]
+    if before is not None:
+        here.append(label.c.created <= before)
     joined = label.join(level_of_theory, level_of_theory.c.id == label.c.lot_id)
     n = connection.scalar(select(func.count()).select_from(joined).where(*here)) or 0
     place = (func.row_number().over(order_by=label.c.id) - 1).label("place")

@@ -119,7 +119,47 @@ def test_no_model_yet(alflow, tmp_path):
     assert "no generation is trained yet" in alflow("export", "model").err
 
 
-def test_metrics(alflow, database):
-    (row,) = csv.DictReader(io.StringIO(alflow("export", "metrics").out))
-    assert row["generation"] == "0"
-    assert alflow("export", "metrics", "--json").json[0]["state"] == "ready"
+def test_metrics_are_tidy(alflow, database):
+    rows = list(csv.DictReader(io.StringIO(alflow("export", "metrics").out)))
+    found = {(row["generation"], row["member"], row["name"]): row for row in rows}
+    assert found["0", "", "n_train"]["value"] == "1.0"
+    assert found["0", "0", "force_rmse"]["split"] == "val"
+    assert found["", "", "labels_failed"]["iteration"] == "0"
+    told = alflow("export", "metrics", "--json").json
+    assert [one["name"] for one in told] == [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.json"])
+def test_metrics_go_to_a_file(alflow, database, tmp_path, name):
+    printed = alflow("export", "metrics", *(["--json"] if "json" in name else [])).out
+    result = alflow("export", "metrics", "-o", name)
+    assert (tmp_path / name).read_text() == printed
+    assert f"sha256 {path_sha256(tmp_path / name)}" in result.out
+    assert "neither a .csv nor" in alflow("export", "metrics", "-o", "m.txt").err
+
+
+def test_a_card_lies_beside_the_structures(alflow, database, tmp_path):
+    result = alflow("export", "structures", "-o", "w.extxyz", "--card")
+    assert "w.README.md  description" in result.out
+    card = (tmp_path / "w.README.md").read_text()
+    with open_store(database, read_only=True) as store:
+        digest = store.content_digest()
+    for part in (
+        "# Data set of the campaign water",
+        "2 labelled structures with 6 atoms: all accepted labels",
+        path_sha256(tmp_path / "w.extxyz"),
+        digest,
+        "basis: 6-31g*",
+        "Computed by PySCF 2.8.",
+        "| O       |          2 |     2 |",
+        "| molecules |          2 |     6 |",
+        "| energy, eV/atom        | -692.833 | -692.792 | -692.750 |",
+        "  doi       = {FILL IN}",
+        "  title     = {{water}: 2 structures labelled at dft}",
+    ):
+        assert part in card, card
+    alflow("export", "structures", "-o", "w.extxyz", "--card")
+    assert (tmp_path / "w.README.md").read_text() == card
+    alflow("export", "structures", "-o", "w.extxyz", "--card", "--generation", "0")
+    told = (tmp_path / "w.README.md").read_text()
+    assert "the labels that generation g0 was trained on" in told

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from alflow.cli.moments import ago, utc
+from alflow.cli.inspection import in_lines
+from alflow.cli.moments import ago, moment, utc
 from alflow.cli.status import needs_attention, screen, verdict
+from alflow.core.errors import SettingsError
 from alflow.store import open_store
 from alflow.store.views import ManagerStatus, Status
 
@@ -59,7 +61,7 @@ GONE = ManagerStatus(alive=False, holder="node1 (pid 5)", silent_s=7200.0)
             True,
             (
                 "failed: bad. Go on after a change of settings: alflow run campaign.yaml; else, "
-                "once what failed is mended: alflow task retry t-N --db w.db "
+                "once what failed is mended: alflow retry --failed --db w.db "
                 "(alflow ls tasks --db w.db --state failed)"
             ),
         ),
@@ -268,7 +270,8 @@ def test_unknown_lists_and_two_formats_are_bad_input(alflow, database):
         ("g0", ["generation g0", "force_rmse", "snapshot", "d0"]),
         ("i0", ["iteration i0", "train"]),
         ("l-3", ["label l-3", "no convergence in 100 cycles"]),
-        ("d0", ["snapshot d0", "g0"]),
+        ("d0", ["snapshot d0", "g0", "labels      1: l-1"]),
+        ("t-2#1", ["attempt t-2#1", "label/i0/0", "alflow logs t-2#1"]),
     ],
 )
 def test_show(alflow, database, name, parts):
@@ -276,6 +279,22 @@ def test_show(alflow, database, name, parts):
     assert result.code == 0
     assert all(part in result.out for part in parts), result.out
     assert alflow("show", name, "--json", "--db", database).json["what"]
+
+
+def test_show_tells_what_came_of_a_thing(alflow, database):
+    assert "generations  1: g0" in alflow("show", "l-1").out
+    assert alflow("show", "l-1", "--json").json["led_to"] == {
+        "generations": {"n": 1, "first": ["g0"], "all": "alflow ls generations --of l-1"}
+    }
+
+
+def test_of_many_things_the_first_stand_there_with_the_command_that_lists_all():
+    many = {"n": 7, "first": ["l-1", "l-2"], "all": "alflow ls labels --of d3"}
+    assert in_lines({"labels": many, "made": {"n": 3}, "rows": [many]}) == {
+        "labels": "7: l-1, l-2, ...  (alflow ls labels --of d3)",
+        "made": 3,
+        "rows": ["7: l-1, l-2, ...  (alflow ls labels --of d3)"],
+    }
 
 
 def test_show_of_nothing(alflow, database):
@@ -321,6 +340,34 @@ def test_report(alflow, database, tmp_path):
     assert "<html" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "begins"),
+    [
+        ([], "<!DOCTYPE html>"),
+        (["--format", "md"], "# water\n"),
+        (["--format", "json"], "{\n"),
+    ],
+)
+def test_report_to_stdout(alflow, database, options, begins):
+    result = alflow("report", "-o", "-", *options)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(begins)
+    assert alflow("report", "-o", "-", *options).out == result.out
+
+
+def test_the_name_of_a_report_tells_its_format(alflow, database, tmp_path):
+    assert alflow("report", "-o", tmp_path / "r.md").code == 0
+    assert (tmp_path / "r.md").read_text().startswith("# water")
+    assert alflow("report", "--format", "json").code == 0
+    assert (tmp_path / "water" / "report.json").exists()
+
+
+def test_the_report_of_an_iteration_that_has_not_ended(alflow, database):
+    result = alflow("report", "--iteration", "0")
+    assert result.code == 2
+    assert "not ended: iteration i0" in result.err
+
+
 def test_moments():
     assert utc(None) is None
     assert utc(86400.5) == "1970-01-02T00:00:00Z"
@@ -330,3 +377,21 @@ def test_moments():
         "2 h ago",
         "2 days ago",
     ]
+
+
+def test_moments_that_users_type():
+    assert moment("1970-01-02") == moment("1970-01-02T01:00+01:00") == 86400.0
+    assert moment("1970-01-02T00:00") == 86400.0
+    assert 0 < moment("90m") - moment("2h") < 3600
+    with pytest.raises(SettingsError, match="is no moment"):
+        moment("yesterday")
+
+
+def test_lists_by_age_and_by_what_they_belong_to(alflow, database):
+    assert len(alflow("ls", "tasks", "--since", "1d", "--json").json) == 3
+    assert alflow("ls", "tasks", "--since", "2099-01-01", "--json").json == []
+    (row,) = alflow("ls", "labels", "--of", "g0", "--json").json
+    assert row["id"] == 1
+    assert alflow("ls", "failures", "--failure", "not-converged").code == 0
+    assert "no trajectories" in alflow("ls", "trajectories").err
+    assert alflow("ls", "labels", "--of", "nonsense").code == 2

@@ -111,7 +111,7 @@ def test_a_failed_task_is_tried_again_and_the_campaign_goes_on(tmp_path):
         Manager(campaign, Breaks(campaign.files), lambda _: None).run()
         assert campaign.store.campaign().state == CampaignState.FAILED
         (task,) = campaign.store.tasks(0, "train", TaskState.FAILED)
-    assert run_command(["task", "retry", f"t-{task.id}", "--db", str(database)]) == 0
+    assert run_command(["retry", f"t-{task.id}", "--db", str(database)]) == 0
     with run_campaign(database, settings) as campaign:
         assert campaign.store.campaign().state == CampaignState.RUNNING
         Manager(campaign, InlineExecutor(campaign.files), lambda _: None).run()

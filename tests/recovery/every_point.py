@@ -14,7 +14,7 @@ import numpy as np
 from alflow.config.loading import load_campaign
 from alflow.core import failpoints
 from alflow.core.failpoints import NAMES
-from alflow.core.labels import Label
+from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
 from alflow.execution.forked import ForkedProcess
 from alflow.execution.inline import InlineExecutor
@@ -125,6 +125,19 @@ def release_quarantined(store: Store) -> None:
         store.release_task(found[0].id)
 
 
+def ask_for_retries(store: Store) -> None:
+    """Ask that everything that failed be tried again, once: it fails again."""
+    with store.read() as connection:
+        is_done = connection.exec_driver_sql(
+            "SELECT count(*) FROM event WHERE kind = 'retry-requested'"
+        ).scalar_one()
+    wanted = store.failed_work()
+    if not is_done:
+        assert wanted.tasks
+        assert wanted.labels
+        store.request_retry(wanted)
+
+
 def run_to_the_end(folder: Path, iterations: int) -> None:
     settings = load_campaign(write(folder, iterations))
     with run_campaign(folder / "points.db", settings) as campaign:
@@ -138,10 +151,13 @@ def run_to_the_end(folder: Path, iterations: int) -> None:
 
 
 def story(folder: Path) -> str:
-    """A campaign, a request to stop, a larger limit, and the rest of it; the digest."""
+    """A campaign, a request to stop, a larger limit, the rest of it, and retries; the digest."""
     run_to_the_end(folder, 0)
     with open_store(folder / "points.db") as store:
         store.request_stop(now=False)
+    run_to_the_end(folder, 1)
+    with open_store(folder / "points.db") as store:
+        ask_for_retries(store)
     run_to_the_end(folder, 1)
     with open_store(folder / "points.db", read_only=True) as store:
         return store.content_digest()
@@ -171,12 +187,14 @@ def killed_at(root: Path, point: str) -> dict[str, object]:
 
 
 def fail_sometimes() -> None:
-    """Make the labeler raise for some structures, whichever process it runs in."""
+    """Make the labeler raise or give up for some structures, whichever process it runs in."""
     label = AnalyticLabeler.label
 
     def sometimes(self, structure):
         if structure.n_atoms == BAD_ATOMS:
             raise RuntimeError("a bug in a plug-in")
+        if structure.hash[0] in "012":
+            return Failure(FailureKind.NOT_CONVERGED, "no luck")
         return label(self, structure)
 
     AnalyticLabeler.label = sometimes

@@ -7,7 +7,8 @@ from alflow.core.labels import Failure, FailureKind
 from alflow.core.tasks import Outcome
 from alflow.store import counting, faults
 from alflow.store import transaction as transactions
-from alflow.store.listings import Filters, listing
+from alflow.store.listings import listing
+from alflow.store.narrowing import Filters
 from alflow.store.views import progress, status
 
 LOST = Failure(FailureKind.LOST, "its worker is gone")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alflow.core.errors import StoreError
+from alflow.core.errors import SettingsError, StoreError
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.sampling import (
     Decision,
@@ -443,6 +443,31 @@ def test_the_report_of_a_real_store(told, tmp_path):
     page = write_report(told, tmp_path / "reports" / "i1.html").read_text()
     assert page == render_html(collect(told))
     assert "Test force error fell from 200 to 40.0" in page
+
+
+def test_the_report_of_a_past_iteration(told):
+    then, now = collect(told, 0), collect(told)
+    assert (then.header.iteration, then.header.generation) == (0, 0)
+    assert then.header.as_of == then.iterations[0].ended <= now.header.as_of
+    assert then.iterations == now.iterations[:1]
+    assert [row.number for row in then.generations] == [0]
+    assert (then.n_labels_ok, then.n_labels_failed) == (N_TEST + N_TRAIN - 1, 1)
+    assert (then.spreads, then.calibration, then.survival, then.selected) == ((),) * 4
+    assert [one.generation for one in then.parity] == [0]
+    assert sum(then.timeline.counts.values()) < sum(now.timeline.counts.values())
+    assert render_html(then) == render_html(collect(told, 0))
+    assert render_html(collect(told, 1)) == render_html(now)
+    with pytest.raises(SettingsError, match="there is no iteration i2"):
+        collect(told, 2)
+
+
+def test_a_past_iteration_had_the_settings_of_then(filled):
+    filled.set_state("finished", "the limit of 1 iterations is reached")
+    filled.update_config({**CONFIG, "loop": {"max_iterations": 9}})
+    then = collect(filled, 0)
+    assert then.outcome.standing is Standing.RUNNING
+    assert then.outcome.max_iterations == 5
+    assert collect(filled, 1).outcome.max_iterations == 9
 
 
 def test_a_finished_campaign_tells_which_budget_was_spent(filled):
