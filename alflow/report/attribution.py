@@ -106,7 +106,9 @@ def attributed(
     ends = {t for rows in spans.values() for _, *both in rows for t in both}
     times = np.array(sorted({min(max(t, first), last) for t in ends}))
     counts = {use: _counted(rows, times, kinds) for use, rows in spans.items()}
-    lengths = np.where(_is_pause(times, counts), 0.0, np.diff(times))
+    known = [t for item in work for t in (item.handed_out, item.end)]
+    is_pause = _is_pause(times, counts, np.isin(times[:-1], known))
+    lengths = np.where(is_pause, 0.0, np.diff(times))
     uses = _uses(counts, n_slots)
     seconds: dict[str, dict[str, float]] = {kind: {} for kind in kinds}
     for use, shares in uses.items():
@@ -166,12 +168,18 @@ def _counted(
 
 
 def _is_pause(
-    times: Float[np.ndarray, " times"], counts: Mapping[Use, Counts]
+    times: Float[np.ndarray, " times"],
+    counts: Mapping[Use, Counts],
+    is_seen: Bool[np.ndarray, " stretches"],
 ) -> Bool[np.ndarray, " stretches"]:
-    """Which stretches belong to a long time in which no attempt was under way."""
+    """Which stretches belong to a long time in which no attempt was under way.
+
+    An attempt breaks it, even one that took no time: `is_seen` says where a stretch begins with
+    one.
+    """
     busy = (Use.COMPUTING, Use.FAILED, Use.START_UP)
     is_quiet = ~np.any([counts[use].any(axis=1) for use in busy], axis=0)
-    block = np.cumsum(~is_quiet)  # all of one quiet time have one number
+    block = np.cumsum(~is_quiet | is_seen)  # all of one quiet time have one number
     lengths = np.bincount(block, np.diff(times) * is_quiet, len(times))
     pauses: Bool[np.ndarray, " stretches"] = is_quiet & (lengths[block] > PAUSE_S)
     return pauses

@@ -52,12 +52,14 @@ def _time(report: CampaignReport) -> tuple[Panel, ...]:
     drawn = Panel(
         title, work_figures.worker_time(time), f"Stacked bars. {title}.", caption, table
     )
+    if not report.n_labels_ok:
+        return (drawn,)
     per_label = Panel(
         work_wording.cost_title(time, report.n_labels_ok),
         caption="Time of all worker slots over the labels that there are, waiting included.",
         table=work_tables.per_label(time, report.n_labels_ok),
     )
-    return (drawn, per_label) if report.n_labels_ok else (drawn,)
+    return (drawn, per_label)
 
 
 def _costs(report: CampaignReport) -> tuple[Panel, ...]:

@@ -16,6 +16,7 @@ from alflow.loop.publish import sample_tasks
 from alflow.loop.stopping import judge
 from alflow.report.collect import collect
 from alflow.report.render import render_html
+from alflow.store.chosen import chosen
 from alflow.store.lineage import show
 from alflow.store.listings import listing
 from alflow.store.views import IterationProgress, Progress, status
@@ -143,12 +144,10 @@ def test_a_structure_tells_which_arm_found_it(ended):
 
 def test_frames_of_the_audit_earn_an_arm_nothing(ended):
     store, _ = ended
-    from alflow.store.history import selected
-
     for number in (1, 2):
         with store.read() as connection:
-            chosen = selected(connection, number, 100)
-        flagged = [one for one in chosen if one.reason == "flagged"]
+            found = chosen(connection, number, 100)
+        flagged = [one for one in found if one.reason == "flagged"]
         labelled = [one for one in flagged if one.label_state == "ok"]
         assert sum(n_accepted(store, number).values()) == len(labelled)
 

@@ -1,7 +1,7 @@
 """Hand-made timelines, of which every second is known."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alflow.report.attribution import NO_KIND, Use, Waiting, attributed
@@ -135,6 +135,7 @@ spans = st.tuples(
 
 
 @given(st.lists(spans, min_size=1, max_size=30), st.lists(spans, max_size=10))
+@example([("label", t, 0.0, 0.0, False, 0) for t in (0.0, 1.0, 901.0)], [])
 def test_every_second_of_every_slot_is_told_once(items, more):
     work = [
         Work("a", kind, start, start + length, failed, start - before, number)
