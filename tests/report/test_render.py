@@ -223,6 +223,13 @@ def test_half_a_campaign_renders(running):
     assert 'id="calibration"' not in text
 
 
+def test_work_before_the_first_label_renders(running):
+    before = replace(running, iterations=())
+    assert before.timeline.bars
+    assert before.n_labels_ok == 0
+    assert "per label" not in render_html(before)
+
+
 def test_without_simulated_time_there_is_no_survival(running):
     text = render_html(replace(running, survival=()))
     Page(text)
