@@ -57,10 +57,18 @@ def report(
         int | None,
         typer.Option(min=0, help="As the campaign stood after this iteration."),
     ] = None,
+    explorer: Annotated[
+        bool,
+        typer.Option(
+            "--explorer",
+            help="Also write a second file, NAME-explorer.html of some 4 MB, in which sampled "
+            "structures can be explored on a map. Needs the extra alflow\\[explore].",
+        ),
+    ] = False,
 ) -> None:
     """Write the report: one file that needs no network and no other file."""
     from alflow.loop.campaign import campaign_directory
-    from alflow.report import ReportFormat, collect, render, write_report
+    from alflow.report import ReportFormat, collect, render, write_explorer, write_report
 
     database = existing_database(db, db_option)
     how = ReportFormat(file_format or _by_name(output))
@@ -73,7 +81,11 @@ def report(
         of = "" if iteration is None else f"-i{iteration}"
         path = output or default.with_name(f"{default.stem}{of}.{how}")
         write_report(store, path, how, iteration)
-    emit(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        emit(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        if explorer:
+            second = path.with_name(f"{path.stem}-explorer.html")
+            write_explorer(store, second)
+            emit(f"Explorer: {second} ({second.stat().st_size / 1e6:.1f} MB)")
 
 
 def _by_name(output: Path | None) -> FormatChoice:

@@ -8,6 +8,7 @@ from pathlib import Path
 from alflow.core.errors import SettingsError
 from alflow.report.collect import collect
 from alflow.report.content import CampaignReport
+from alflow.report.explorer import render_explorer
 from alflow.report.markdown import render_markdown
 from alflow.report.render import render_html, report_json
 from alflow.store import Store
@@ -20,6 +21,7 @@ __all__ = [
     "render_html",
     "render_markdown",
     "report_json",
+    "write_explorer",
     "write_report",
 ]
 
@@ -69,11 +71,33 @@ def write_report(
         SettingsError: If the file cannot be written, or the iteration has not ended.
         StoreError: If the database cannot be read.
     """
-    page = render(collect(store, iteration), how).encode()
+    return _written(render(collect(store, iteration), how), path)
+
+
+def write_explorer(store: Store, path: Path) -> Path:
+    """Write the explorer: sampled structures on a map, in one HTML file of some megabytes.
+
+    Args:
+        store: The campaign's store; read-only is enough.
+        path: Where to, like the report.
+
+    Returns:
+        The path.
+
+    Raises:
+        SettingsError: If the file cannot be written.
+        SiteError: If chemiscope is not installed.
+        StoreError: If the database cannot be read.
+    """
+    return _written(render_explorer(store), path)
+
+
+def _written(page: str, path: Path) -> Path:
+    """Replace a file as a whole."""
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(page)
+        partial.write_bytes(page.encode())
         partial.replace(path)
     except OSError as error:
         raise SettingsError(

@@ -29,6 +29,7 @@ from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, mistakes, predictions
 from alflow.store.audits import audits
 from alflow.store.chosen import chosen, force_pairs
+from alflow.store.lifetimes import lifetimes, path_counts
 from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
 from alflow.store.told import told
@@ -77,7 +78,7 @@ class _Reader:
         self._connection = connection
         self._then = then
         self._labels = then.of(history.label_counts(connection))
-        self._paths = then.of(history.paths(connection))
+        self._paths = then.of(path_counts(connection))
         self._candidates = then.of(history.candidate_counts(connection))
 
     def report(self, overview: history.Overview, database: str) -> CampaignReport:
@@ -213,9 +214,11 @@ class _Reader:
         labels: dict[int, Counter[str]] = defaultdict(Counter)
         for label in self._labels:
             labels[label.iteration][label.state] += label.n
-        paths = defaultdict(list)
+        stops: dict[int, dict[str, int]] = defaultdict(dict)
+        sampled_fs: dict[int, float] = defaultdict(float)
         for path in self._paths:
-            paths[path.iteration].append(path)
+            stops[path.iteration][path.stop_reason] = path.n
+            sampled_fs[path.iteration] += path.time_fs
         origins: dict[int, Counter[str]] = defaultdict(Counter)
         decisions: dict[int, Counter[str]] = defaultdict(Counter)
         for one in self._candidates:
@@ -227,9 +230,9 @@ class _Reader:
                 phase=row.phase,
                 started=row.started,
                 ended=row.ended,
-                n_trajectories=len(paths[row.number]),
-                stop_reasons=dict(Counter(path.stop_reason for path in paths[row.number])),
-                sampled_ps=sum(path.time_fs for path in paths[row.number]) / 1000,
+                n_trajectories=sum(stops[row.number].values()),
+                stop_reasons=stops[row.number],
+                sampled_ps=sampled_fs[row.number] / 1000,
                 n_flagged=origins[row.number]["flagged"],
                 n_audit=origins[row.number]["audit"],
                 decisions=dict(decisions[row.number]),
@@ -295,17 +298,12 @@ class _Reader:
         )
 
     def _survival(self) -> tuple[SurvivalCurve, ...]:
-        paths = defaultdict(list)
-        for path in self._paths:
-            paths[path.generation].append(path)
         return tuple(
-            survival_curve(
-                generation,
-                [path.time_fs for path in paths[generation]],
-                [path.stop_reason != "finished" for path in paths[generation]],
-            )
-            for generation in sorted(paths)
-            if any(path.time_fs > 0 for path in paths[generation])
+            survival_curve(generation, lasted.time_fs, lasted.has_ended)
+            for generation, lasted in lifetimes(
+                self._connection, self._then.iteration
+            ).items()
+            if (lasted.time_fs > 0).any()
         )
 
     def _label_failures(self) -> tuple[LabelFailures, ...]:

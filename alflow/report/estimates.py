@@ -28,7 +28,9 @@ MERGE_FRACTION = 1 / 600
 
 
 def survival_curve(
-    generation: int, times_fs: Sequence[float], has_ended: Sequence[bool]
+    generation: int,
+    times_fs: Sequence[float] | Float[np.ndarray, " paths"],
+    has_ended: Sequence[bool] | Bool[np.ndarray, " paths"],
 ) -> SurvivalCurve:
     """Kaplan-Meier estimate of the fraction of trajectories that are still trusted.
 

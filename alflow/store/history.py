@@ -18,7 +18,6 @@ from alflow.store.schema import (
     attempt,
     campaign,
     candidate,
-    ensemble,
     environment,
     event,
     iteration,
@@ -28,7 +27,6 @@ from alflow.store.schema import (
     level_of_theory,
     store_meta,
     task,
-    trajectory,
 )
 
 
@@ -82,15 +80,6 @@ class IterationPhase(NamedTuple):
     phase: str
     started: float
     ended: float | None
-
-
-class Path(NamedTuple):
-    """A trajectory: who sampled it, how long it lasted [fs] and why it ended."""
-
-    iteration: int
-    generation: int
-    time_fs: float
-    stop_reason: str
 
 
 class LabelCount(NamedTuple):
@@ -184,25 +173,6 @@ def iterations(connection: Connection) -> list[IterationPhase]:
         iteration.c.number, iteration.c.phase, iteration.c.started, iteration.c.ended
     ).order_by(iteration.c.number)
     return [IterationPhase(*row) for row in connection.execute(query)]
-
-
-def paths(connection: Connection) -> list[Path]:
-    """All trajectories, by iteration."""
-    query = (
-        select(
-            iteration.c.number,
-            ensemble.c.generation,
-            trajectory.c.time_fs,
-            trajectory.c.stop_reason,
-        )
-        .select_from(
-            trajectory.join(iteration, iteration.c.id == trajectory.c.iteration_id).join(
-                ensemble, ensemble.c.id == trajectory.c.ensemble_id
-            )
-        )
-        .order_by(iteration.c.number, trajectory.c.id)
-    )
-    return [Path(*row) for row in connection.execute(query)]
 
 
 def label_counts(connection: Connection) -> list[LabelCount]:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from sqlalchemy import Connection, FromClause, Select, func, select
 
-from alflow.store.codec import AnyRow, array, nan_if_none
+from alflow.store import bulk
+from alflow.store.codec import array, nan_if_none
 from alflow.store.rows import Quality, Split
 from alflow.store.schema import (
     campaign_structure,
@@ -302,17 +303,12 @@ def new_label_predictions(connection: Connection) -> list[NewLabelPrediction]:
         .where(label.c.quality == Quality.OK)
         .order_by(iteration.c.number, label.c.id)
     )
-    return [_new_label(row) for row in connection.execute(query)]
-
-
-def _new_label(row: AnyRow) -> NewLabelPrediction:
-    return NewLabelPrediction(
-        row.number,
-        row.generation,
-        row.n_atoms,
-        nan_if_none(row.energy_error),
-        nan_if_none(row.energy_spread),
-        nan_if_none(row.force_rmse),
-        nan_if_none(row.force_spread_mean),
-        row.reason,
-    )
+    prepared = bulk.prepared(connection.dialect, query)
+    found: list[NewLabelPrediction] = []
+    for *named, n_atoms, energy, spread, force, force_spread, reason in bulk.columns(
+        connection, prepared
+    ):
+        # As arrays, because NULL becomes NaN on the way.
+        numbers = np.array([energy, spread, force, force_spread], np.float64).tolist()
+        found += map(NewLabelPrediction, *named, n_atoms, *numbers, reason)
+    return found

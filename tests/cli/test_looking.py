@@ -368,6 +368,15 @@ def test_the_report_of_an_iteration_that_has_not_ended(alflow, database):
     assert "not ended: iteration i0" in result.err
 
 
+def test_report_with_an_explorer_that_cannot_be(alflow, database, tmp_path, monkeypatch):
+    monkeypatch.setattr("alflow.report.explorer.find_spec", lambda _: None)
+    result = alflow("report", "--explorer", "-o", tmp_path / "r.html")
+    assert result.code == 2
+    assert 'pip install "alflow[explore]"' in result.err
+    assert (tmp_path / "r.html").exists()
+    assert not (tmp_path / "r-explorer.html").exists()
+
+
 def test_moments():
     assert utc(None) is None
     assert utc(86400.5) == "1970-01-02T00:00:00Z"

@@ -33,6 +33,8 @@ from alflow.store import (
     predictions,
 )
 from alflow.store.chosen import chosen, force_pairs
+from alflow.store.explored import explored, level_number
+from alflow.store.lifetimes import lifetimes, path_counts
 from alflow.store.mistakes import (
     NEW,
     TEST,
@@ -283,11 +285,13 @@ def test_iterations_labels_and_candidates_are_counted(told):
 
 def test_paths_and_spreads_come_back_in_order(told):
     with told.read() as connection:
-        paths = history.paths(connection)
+        counts = path_counts(connection)
+        lasted = lifetimes(connection)
         spreads = predictions.candidate_spreads(connection, 1)
-    assert [path.time_fs for path in paths] == [20.0, 40.0, 60.0, 80.0]
-    assert [path.stop_reason for path in paths] == ["flagged"] * 3 + ["finished"]
-    assert {(path.iteration, path.generation) for path in paths} == {(1, 0)}
+    assert counts == [(1, "finished", 1, 80.0), (1, "flagged", 3, 120.0)]
+    assert list(lasted) == [0]
+    assert sorted(lasted[0].time_fs) == [20.0, 40.0, 60.0, 80.0]
+    assert lasted[0].time_fs[~lasted[0].has_ended] == [80.0]
     assert [row.energy for row in spreads] == pytest.approx([0.01, 0.011, 0.012, 0.013])
     assert np.isnan(spreads[2].force_max)
     assert [row.reason for row in spreads] == ["flagged"] * 3 + ["audit"]
@@ -566,3 +570,29 @@ def test_notes_of_the_last_training_and_of_the_spread(store):
         assert history.notes(connection, 1, 0) == [("t-3", "train/g1"), ("i0", "too small")]
         assert history.notes(connection, None, 3) == []
     assert ("t-3", "train/g0") in collect(store).notes
+
+
+def test_explored_frames_are_chosen_and_not_chosen_ones(told):
+    with told.read() as connection:
+        level = level_number(connection, "dft")
+        rows = explored(connection, level, 100)
+        few = explored(connection, level, 2)
+        bare = explored(connection, None, 100)
+        assert level_number(connection, "ccsd") is None
+    assert [row.decision for row in rows] == [
+        "selected",
+        "selected",
+        "filtered",
+        "selected",
+    ]
+    assert {(row.iteration, row.generation, row.sampler) for row in rows} == {
+        (1, 0, "nemd")
+    }
+    assert [row.force_error for row in rows] == pytest.approx(
+        [0.1, 0.2, np.nan, 0.3], nan_ok=True
+    )
+    assert rows[0].energy == pytest.approx(label_of(0).energy / 3)
+    assert np.isnan(rows[2].force_spread)
+    assert [len(row.fingerprint) for row in rows] == [2] * 4
+    assert [row.decision for row in few] == ["selected", "filtered"]
+    assert np.isnan([row.energy for row in bare]).all()
