@@ -40,8 +40,14 @@ class CalibratedSettings(Settings):
     """
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
     """Share of frames whose error should be below its bound."""
-    window: int = Field(default=3, ge=1, le=10)
-    """Number of the last iterations whose labels tell how errors go with spreads."""
+    window: int = Field(default=1, ge=1, le=10)
+    """Number of the last iterations whose labels tell how errors go with spreads, more where they
+    have fewer than 20 labels: each generation is more sure of itself than the one before."""
+    adaptation: float = Field(default=0.2, ge=0, le=1)
+    """How fast the bound follows a coverage that is not as stated (adaptive conformal inference:
+    Gibbs and Candès, NeurIPS 34, 1660 (2021)): after an iteration whose share of errors below
+    their bound was off by 0.1, the bound is taken from a share that is 0.1 times this higher or
+    lower. With 0 it does not."""
     prior_ratio: float = Field(default=2.0, gt=0)
     """Bound of the error in units of the spread before there are labels enough to tell."""
     largest_ratio: float = Field(default=6.0, gt=0)

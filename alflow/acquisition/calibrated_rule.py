@@ -50,6 +50,7 @@ class CalibratedRule:
             coverage=settings.coverage,
             window=settings.window,
             prior_ratio=settings.prior_ratio,
+            adaptation=settings.adaptation,
         )
 
     def factor(self, past: Sequence[PastIteration]) -> float:

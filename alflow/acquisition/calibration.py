@@ -11,6 +11,8 @@ from alflow.core.past import PastIteration
 
 FEWEST = 20
 """With fewer labels than this a quantile of ratios says too little."""
+LEVELS = (0.5, 1.0)
+"""Smallest and largest share of known ratios that a bound lies above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,12 @@ class Coverage:
 
 
 def calibrate(
-    past: Sequence[PastIteration], *, coverage: float, window: int, prior_ratio: float
+    past: Sequence[PastIteration],
+    *,
+    coverage: float,
+    window: int,
+    prior_ratio: float,
+    adaptation: float = 0.0,
 ) -> Calibration:
     """Learn from the labels of the last iterations.
 
@@ -66,6 +73,7 @@ def calibrate(
         coverage: Share of frames whose error should be below the bound.
         window: Number of the last iterations to learn from; more where they have too few labels.
         prior_ratio: What is assumed where there are too few labels at all.
+        adaptation: Step of `adapted`; 0 is split conformal prediction as it stands.
     """
     used: list[PastIteration] = []
     for one in reversed(past):
@@ -81,8 +89,11 @@ def calibrate(
         _joined([c.energy_error for c in checked]),
         _joined([c.energy_spread for c in checked]),
     )
-    force_bound, n_force = _bound(*force, coverage)
-    energy_bound, n_energy = _bound(*energy, coverage)
+    counts = [one.n_labelled for one in past]
+    shares = [one.coverage_force for one in past], [one.coverage_energy for one in past]
+    levels = [adapted(coverage, one, counts, adaptation) for one in shares]
+    force_bound, n_force = _bound(*force, levels[0])
+    energy_bound, n_energy = _bound(*energy, levels[1])
     return Calibration(
         prior_ratio if force_bound is None else force_bound,
         prior_ratio if energy_bound is None else energy_bound,
@@ -105,6 +116,30 @@ def covered(past: PastIteration, by: Calibration) -> Coverage:
         len(c),
         int(c.is_audit.sum()),
     )
+
+
+def adapted(
+    coverage: float, measured: Sequence[float], n_labels: Sequence[int], step: float
+) -> float:
+    """The level at which to take the quantile so that in the long run the coverage is as stated.
+
+    Each generation is another ensemble, and the frames that it meets are others: ratios of one are
+    not draws like those of the next, which the quantile takes for granted. Adaptive conformal
+    inference (Gibbs and Candès, NeurIPS 34, 1660 (2021)) raises the level after too many errors
+    beyond their bound, and lowers it after too few.
+
+    Args:
+        coverage: The share wanted.
+        measured: Shares of the iterations so far, in order; NaN where one is unknown.
+        n_labels: Labels behind each; fewer than `FEWEST` count in proportion.
+        step: What a share that is off by 1 changes.
+    """
+    level = coverage
+    for share, n in zip(measured, n_labels, strict=True):
+        if math.isfinite(share):
+            level += step * min(1.0, n / FEWEST) * (coverage - share)
+            level = min(max(level, LEVELS[0]), LEVELS[1])
+    return level
 
 
 def conformal_quantile(values: Float[np.ndarray, " values"], coverage: float) -> float:

@@ -1,5 +1,6 @@
 """What earlier iterations taught about the spread: how often too large, and how right it was."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +52,9 @@ class PastIteration:
         excess: Of its flagged frames: the spread in units of the limit that it exceeds by the
             largest factor, (flagged,).
         checked: Its frames that have a label by now.
+        n_labelled: Labels that it had when it ended.
+        coverage_force: Share of those whose error of the forces was below its bound; NaN unknown.
+        coverage_energy: The same for the energy.
     """
 
     number: int
@@ -59,6 +63,9 @@ class PastIteration:
     n_places: int
     excess: Float[np.ndarray, " flagged"] = field(default_factory=lambda: np.zeros(0))
     checked: Checked = field(default_factory=Checked.none)
+    n_labelled: int = 0
+    coverage_force: float = math.nan
+    coverage_energy: float = math.nan
 
     @property
     def is_short(self) -> bool:

@@ -40,6 +40,7 @@ def calibration_statistics(
             coverage=asked.coverage,
             window=asked.window,
             prior_ratio=asked.prior_ratio,
+            adaptation=asked.adaptation,
         )
         for taught in (before, [now])
     )

@@ -1,5 +1,6 @@
 """What earlier iterations taught about the spread: labels beside what was said of them before."""
 
+import math
 from itertools import groupby
 
 import numpy as np
@@ -24,11 +25,14 @@ from alflow.store.schema import (
 from alflow.store.store import Store
 
 N_TRAJECTORIES, N_FLAGGED, N_PLACES = "n_trajectories", "n_flagged", "n_places"
+N_LABELLED, COVERAGE_FORCE, COVERAGE_ENERGY = "n_labelled", "coverage_force", "coverage_energy"
 """Statistics of an iteration."""
+TAUGHT = (N_TRAJECTORIES, N_FLAGGED, N_PLACES, N_LABELLED, COVERAGE_FORCE, COVERAGE_ENERGY)
+"""Those that say what an iteration taught."""
 
 COVERAGE = (
     "coverage_nominal",
-    *("coverage_force", "coverage_energy", "coverage_force_audit", "coverage_energy_audit"),
+    *(COVERAGE_FORCE, COVERAGE_ENERGY, "coverage_force_audit", "coverage_energy_audit"),
     *("error_per_spread_force", "error_per_calibrated_spread_force"),
     *("error_per_spread_energy", "error_per_calibrated_spread_energy"),
 )
@@ -62,6 +66,9 @@ def past_iterations(
             int(statistics[number].get(N_PLACES, 0)),
             np.array(excess.get(number, []), np.float64),
             checked.get(number, Checked.none()),
+            int(statistics[number].get(N_LABELLED, 0)),
+            statistics[number].get(COVERAGE_FORCE, math.nan),
+            statistics[number].get(COVERAGE_ENERGY, math.nan),
         )
         for number in numbers
     ]
@@ -117,11 +124,11 @@ def coverages(connection: Connection) -> dict[int, dict[str, float]]:
 
 
 def _statistics(connection: Connection) -> dict[int, dict[str, float]]:
-    """The counts of each iteration that ran trajectories."""
+    """What each iteration that ran trajectories taught."""
     query = (
         select(iteration.c.number, iteration_stat.c.name, iteration_stat.c.value)
         .join(iteration, iteration.c.id == iteration_stat.c.iteration_id)
-        .where(iteration_stat.c.name.in_([N_TRAJECTORIES, N_FLAGGED, N_PLACES]))
+        .where(iteration_stat.c.name.in_(TAUGHT))
     )
     found: dict[int, dict[str, float]] = {}
     for number, name, value in connection.execute(query):

@@ -1,5 +1,8 @@
 """How errors go with spreads: quantiles, coverage, scales."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +10,8 @@ from hypothesis import strategies as st
 
 from alflow.acquisition.calibration import (
     FEWEST,
+    LEVELS,
+    adapted,
     calibrate,
     conformal_quantile,
     covered,
@@ -100,3 +105,39 @@ def test_coverage_tells_frames_drawn_at_random_apart() -> None:
     assert found.force == is_below.mean()
     assert found.force_audit == is_below[c.is_audit].mean()
     assert (found.n_labels, found.n_audit) == (50, 10)
+
+
+def drifting(adaptation: float, drift: float) -> Iterator[float]:
+    """Coverage of each of many iterations whose errors grow beside their spreads."""
+    past: list[PastIteration] = []
+    for number in range(150):
+        now = iteration(number, 60, number, ratio=(1 + drift) ** number)
+        by = calibrate(past, coverage=0.9, window=1, prior_ratio=2.0, adaptation=adaptation)
+        share = covered(now, by).force
+        past.append(replace(now, n_labelled=60, coverage_force=share, coverage_energy=share))
+        yield share
+
+
+def test_coverage_holds_in_the_long_run_where_each_generation_is_more_sure_of_itself() -> None:
+    assert np.mean(list(drifting(0.0, 0.25))) < 0.85
+    assert np.mean(list(drifting(0.2, 0.25))) == pytest.approx(0.9, abs=0.015)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1) | st.just(np.nan), st.integers(0, 500))),
+    st.floats(0, 1),
+)
+def test_the_level_follows_coverage_within_limits(
+    known: list[tuple[float, int]], step: float
+) -> None:
+    shares, counts = [one[0] for one in known], [one[1] for one in known]
+    level = adapted(0.9, shares, counts, step)
+    assert LEVELS[0] <= level <= LEVELS[1]
+    assert adapted(0.9, [*shares, 0.9, np.nan], [*counts, 40, 40], step) == pytest.approx(level)
+    after = adapted(0.9, [*shares, 0.5], [*counts, 40], step)
+    assert level <= after <= level + 0.4 * step + 1e-12
+    assert adapted(0.9, [*shares, 1.0], [*counts, 40], step) <= level
+
+
+def test_few_labels_say_little_about_coverage() -> None:
+    assert adapted(0.9, [0.0], [1], 0.2) == pytest.approx(0.9 + 0.2 * 0.9 / FEWEST)
