@@ -36,7 +36,7 @@ from typing import Any
 import arguments
 import numpy as np
 from aluminium_frames import groups, reference_frames
-from aluminium_loop import missed_errors, survival
+from aluminium_loop import missed_errors, survival, trust
 
 from alflow import registry
 from alflow.config.campaign import CampaignSettings
@@ -132,6 +132,7 @@ def run_campaign(problem: Problem, file: Path, seed: int, labels: int) -> dict[s
             "weights": weights,
             "wall_s": wall_s,
             "spread": [{"iteration": k, **told[k]} for k in sorted(told)[-3:]],
+            "spread_together": trust(store, problem.settings.acquire),
             "missed": missed_errors(store),
         }
     generations = [
@@ -258,6 +259,9 @@ def show(found: Mapping[str, Any]) -> None:
     for one in found.get("spread", ()):
         numbers = "  ".join(f"{k} {v:.2f}" for k, v in one.items() if k != "iteration")
         print(f"    i{one['iteration']}: {numbers}")
+    if together := found.get("spread_together"):
+        numbers = "  ".join(f"{name} {value:.2f}" for name, value in together.items())
+        print(f"    the last iterations together: {numbers}")
     for one in found.get("curve", ()):
         print(
             f"    {one['labels']} labels: force {one['force_rmse_mean_meV_per_A']:.1f} "

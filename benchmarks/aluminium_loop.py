@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from alflow.acquisition.calibrated import CalibratedSettings
+from alflow.acquisition.calibration import calibrate
 from alflow.config.campaign import CampaignSettings
 from alflow.core.sampling import Gate, StopReason
 from alflow.core.structures import Structure
@@ -23,6 +27,45 @@ def missed_errors(store: Store) -> list[dict[str, Any]]:
     return found
 
 
+def trust(store: Store, asked: CalibratedSettings, last: int = 3) -> dict[str, float]:
+    """How right the spread was over the last iterations together: coverage, error by spread.
+
+    Each label is set beside what earlier iterations said: the bound of its error, and its spread
+    times the scale of errors.
+    """
+    past = [one for one in past_iterations(store) if len(one.checked)]
+    below: dict[str, list[Any]] = {"force": [], "energy": []}
+    ratios: dict[str, list[Any]] = {"force": [], "energy": []}
+    for position in range(max(1, len(past) - last), len(past)):
+        by = calibrate(
+            past[:position],
+            coverage=asked.coverage,
+            window=asked.window,
+            prior_ratio=asked.prior_ratio,
+            adaptation=asked.adaptation,
+        )
+        now = past[position].checked
+        force = now.force_error / now.force_spread
+        energy = now.energy_error / now.energy_spread
+        below["force"].append(force <= by.force)
+        below["energy"].append(energy <= by.energy)
+        ratios["force"].append(force / by.force_scale)
+        ratios["energy"].append(energy / by.energy_scale)
+    if not below["force"]:
+        return {}
+    joined = {name: np.concatenate(parts) for name, parts in ratios.items()}
+    return {
+        "labels": float(len(joined["force"])),
+        "coverage_nominal": asked.coverage,
+        "coverage_force": float(np.concatenate(below["force"]).mean()),
+        "coverage_energy": float(np.concatenate(below["energy"]).mean()),
+        "error_per_calibrated_spread_force": float(np.median(joined["force"])),
+        "error_per_calibrated_spread_energy": float(
+            np.sqrt(np.mean(joined["energy"] ** 2))
+        ),
+    }
+
+
 def survival(
     settings: CampaignSettings,
     weights: Mapping[int, bytes],
@@ -31,8 +74,8 @@ def survival(
 ) -> list[dict[str, Any]]:
     """How long generations sample until a frame is flagged, all under the limits of the campaign.
 
-    The limits are those of its tolerance by the ratio of error to spread that is assumed before
-    there are labels, whatever factor and calibration the iterations sampled with.
+    A frame is flagged where its spread is beyond the tolerance of the campaign, whatever factor and
+    calibration the iterations sampled with.
 
     Args:
         settings: The campaign.
@@ -56,4 +99,5 @@ def survival(
 
 def _limits(settings: CampaignSettings) -> Gate:
     """The limits of the tolerance alone."""
-    return settings.acquire.model_copy(update={"start_factor": 1.0}).create().gate(0)
+    plain = {"start_factor": 1.0, "prior_ratio": 1.0}
+    return settings.acquire.model_copy(update=plain).create().gate(0)
