@@ -2,13 +2,13 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from alflow import registry
@@ -21,18 +21,36 @@ from alflow.cli.terminal import (
     emit_listing,
     talk,
 )
+from alflow.config.campaign import section_in
 from alflow.config.plugins import SINGULAR
 from alflow.core.errors import PluginError
-from alflow.registry import PluginSection
 
-_TYPES = {
+_OR_NULL = " | null"
+_TYPES: dict[Any, str] = {
     int: "integer",
     float: "number",
     str: "text",
     bool: "true/false",
     NoneType: "null",
+    Path: "path",
+    Any: "anything",
+    JsonValue: "anything",
 }
-_BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+_JSON_TYPES = {
+    "integer": "integer",
+    "number": "number",
+    "string": "text",
+    "boolean": "true/false",
+    "null": "null",
+}
+_BOUNDS = (
+    ("ge", "≥"),
+    ("gt", ">"),
+    ("le", "≤"),
+    ("lt", "<"),
+    ("min_length", "length ≥"),
+    ("max_length", "length ≤"),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -112,24 +130,42 @@ def settings_rows(
         path = f"{prefix}{name}"
         meaning = " ".join((field.description or "").split())
         yield path, type_text(field.annotation, field.metadata), _default(field), meaning
-        inner = _nested(field.annotation)
+        inner = None if _as_written(field.metadata) else _nested(field.annotation)
         if inner is not None:
             yield from settings_rows(inner, f"{path}.")
 
 
 def type_text(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
     """A type in the words of the campaign file, with its bounds."""
+    section = section_in(metadata)
+    if section is not None:
+        one = SINGULAR[section.point]
+        return f"settings of {'an' if one[0] in 'aeiou' else 'a'} {one}"
+    text = _as_written(metadata) or _bare_text(annotation)
+    bounds = ", ".join(_bounds(metadata))
+    if not bounds:
+        return text
+    bounded = f"{text.removesuffix(_OR_NULL)} {bounds}"
+    return bounded + _OR_NULL if text.endswith(_OR_NULL) else bounded
+
+
+def _as_written(metadata: Iterable[Any]) -> str:
+    """The type in a file where validation turns it into another one; else empty."""
+    mark = next((mark for mark in metadata if isinstance(mark, WithJsonSchema)), None)
+    if mark is None or mark.json_schema is None:
+        return ""
+    arms = mark.json_schema.get("anyOf", [mark.json_schema])
+    return " | ".join(_JSON_TYPES.get(arm.get("type"), "anything") for arm in arms)
+
+
+def _bounds(metadata: Iterable[Any]) -> Iterator[str]:
     for mark in metadata:
-        if isinstance(mark, PluginSection):
-            return f"settings of a {SINGULAR[mark.point]}"
-    bounds = [
-        f"{sign} {getattr(mark, key)}"
-        for mark in metadata
-        for key, sign in _BOUNDS
-        if getattr(mark, key, None) is not None
-    ]
-    text = _bare_text(annotation)
-    return f"{text} {', '.join(bounds)}" if bounds else text
+        if isinstance(mark, FieldInfo):
+            yield from _bounds(mark.metadata)
+            continue
+        for key, sign in _BOUNDS:
+            if getattr(mark, key, None) is not None:
+                yield f"{sign} {getattr(mark, key)}"
 
 
 def _bare_text(annotation: Any) -> str:
@@ -145,7 +181,7 @@ def _bare_text(annotation: Any) -> str:
 
 def _composed_text(origin: Any, arguments: tuple[Any, ...]) -> str:
     if origin is Literal:
-        return " | ".join(str(argument) for argument in arguments)
+        return " | ".join(_brief(argument) for argument in arguments)
     if origin in (Union, UnionType):
         return " | ".join(_bare_text(argument) for argument in arguments)
     if origin is dict:
@@ -170,6 +206,9 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    section = section_in(field.metadata)
+    if section is not None and section.default is not None:
+        return f"{{kind: {section.default}}}"
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
         return _brief(value.model_dump(mode="json", exclude_none=True))

@@ -110,7 +110,7 @@ def run(
     if dry_run:
         from alflow.loop.preview import preview
 
-        emit("\n".join(preview(database, settings)))
+        emit("\n".join(preview(database, settings, str(file))))
         return
     how = _Run(database, load_site(site), site, iterations, on_stop)
     _drive(run_campaign(database, settings, file=str(file)), how)

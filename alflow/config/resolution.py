@@ -52,6 +52,9 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ),
     ("loop.gate", "allowed", _NEXT),
     ("loop.scratch_every", "allowed", _NEXT),
+    ("loop.growth", "allowed", _NEXT),
+    ("loop.open_iterations", "allowed", "allowed at once"),
+    ("loop.waiting_labels", "allowed", "allowed at once"),
     ("loop.mode", "refused", "decides in which order everything happens"),
     ("stop", "allowed", "allowed at once"),
     (

@@ -189,8 +189,6 @@ EXPLANATIONS: dict[str, str] = {
     "the end every value of every table must be the same on both sides. The source is not touched.",
     "AL324": "A backup could not be made. The message says why; there is no half a backup.",
     "AL400": "The campaign stopped with work left. The message says why and how to go on.",
-    "AL420": "A task kind failed too often. The message names the tasks; their logs have "
-    "the cause.",
 }
 """One paragraph for every code; shown by `alflow explain CODE`."""
 

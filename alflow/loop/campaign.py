@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ def run_campaign(
             weights = new_weights(settings)
             store.create_campaign(settings.name, resolved(settings), settings.seed, weights)
             is_new = True
-        changes = _allowed_changes(store, settings, without_secrets(database), file)
+        changes = allowed_changes(store, settings, without_secrets(database), file)
         with _held(
             store, settings, changes, database=database, is_new=is_new, goes_on=goes_on
         ) as campaign:
@@ -128,15 +128,20 @@ def check_unchanged(database: str | Path, settings: CampaignSettings, file: str)
     with open_store(database, read_only=True) as store:
         if progress(store) == Progress.empty():
             return "empty"
-        changes = _allowed_changes(store, settings, without_secrets(database), file)
+        changes = allowed_changes(store, settings, without_secrets(database), file)
         row = store.campaign()
     changed = f", {len(changes)} settings changed" if changes else ""
     return f"campaign {row.name!r}, {row.state}{changed}"
 
 
-def _allowed_changes(
+def allowed_changes(
     store: Store, settings: CampaignSettings, database: str, file: str
 ) -> tuple[Change, ...]:
+    """What a campaign file changes of a campaign that is in a store.
+
+    Raises:
+        CampaignChanged: If the campaign cannot run on with one of them.
+    """
     old = settings_from_resolved(store.campaign().config)
     changes = config_diff(old, settings)
     if any(change.effect == "refused" for change in changes):
@@ -144,6 +149,12 @@ def _allowed_changes(
         number = iterations[-1].number if iterations else 0
         raise campaign_changed(database, old.name, number, changes, file=file)
     return tuple(changes)
+
+
+def goes_on_with(changes: Iterable[Change]) -> bool:
+    """Whether a campaign that has ended is asked anew whether it has, because of changes."""
+    # what generations are asked changes nothing about how the campaign stands
+    return any(not change.path.startswith("validate") for change in changes)
 
 
 @contextmanager
@@ -174,9 +185,7 @@ def _held(
         if store.glance().is_retry_asked:
             store.take_up_retries()
         is_stopped = store.campaign().state == CampaignState.STOPPED
-        # what generations are asked changes nothing about how the campaign stands
-        matters = [change for change in changes if not change.path.startswith("validate")]
-        if matters or (goes_on and is_stopped):
+        if goes_on_with(changes) or (goes_on and is_stopped):
             store.set_state(CampaignState.RUNNING, "")
         store.clear_stop()
         yield OpenCampaign(store, lease, settings, files, changes, is_new)

@@ -45,18 +45,18 @@ class StackedSettings(Settings):
     not periodic in all directions, do not count in it. 0 leaves stresses out."""
     robust_energy_eV_per_atom: float | None = Field(default=None, gt=0)
     """Energy errors beyond this [eV/atom] count linearly, no longer as squares, so that a few wrong
-    labels do not rule (Huber); None takes all as they are."""
+    labels do not rule (Huber); null takes all as they are."""
     robust_force_eV_per_A: float | None = Field(default=None, gt=0)
     """Structures whose root mean square force error is beyond this [eV/Å] count linearly in it;
-    None takes all as they are."""
+    null takes all as they are."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Running means of the weights are judged on the hold-out and kept, with this factor for what
-    was before at each step, for example 0.99; None keeps the weights themselves."""
+    was before at each step, for example 0.99; null keeps the weights themselves."""
     max_force_eV_per_A: float | None = Field(default=30.0, gt=0)
     """Structures with a larger force on any atom [eV/Å] are not trained on: atoms that close are
-    of no use, and rule the loss. They stay in the store. None trains on all."""
+    of no use, and rule the loss. They stay in the store. Null trains on all."""
     frame_force_scale_eV_per_A: float | None = Field(default=None, gt=0)
-    """Structures of large forces count less: weight 1 / (1 + (F_rms / scale)²). None weighs
+    """Structures of large forces count less: weight 1 / (1 + (F_rms / scale)²). Null weighs
     all alike."""
     optimizer: Literal["soap", "adam"] = "soap"
     """How parameters follow the gradient: SOAP (Vyas et al., arXiv 2409.11321), which is Adam along
@@ -75,10 +75,10 @@ class StackedSettings(Settings):
     """With schedule `plateau`: epochs without a better hold-out error before a member's
     learning rate is halved."""
     early_stop_epochs: int | None = Field(default=None, ge=1)
-    """Epochs without a better hold-out error before a member stops; None trains to the end.
+    """Epochs without a better hold-out error before a member stops; null trains to the end.
     Weights of the best epoch are what is kept in any case."""
     gradient_clip: float | None = Field(default=10.0, gt=0)
-    """Largest norm of one member's gradient; None does not clip."""
+    """Largest norm of one member's gradient; null does not clip."""
     folds: int = Field(default=8, ge=0)
     """Data is split into this many folds and member m never trains on fold m modulo this
     number; 0 holds nothing out."""
@@ -104,7 +104,7 @@ class StackedSettings(Settings):
     epoch, which gives the same numbers more slowly."""
     checkpoint_minutes: float | None = Field(default=2.0, ge=0)
     """Time between two checkpoints [min], from which training goes on after its worker was killed,
-    with the same result; 0 saves one after every epoch, None saves none."""
+    with the same result; 0 saves one after every epoch, null saves none."""
     retries: int = Field(default=2, ge=0)
     """How often a member that diverged, or is a copy of another one, is trained again from random
     weights of a new seed."""

@@ -114,11 +114,15 @@ def drifting(adaptation: float, drift: float) -> Iterator[float]:
         now = iteration(number, 60, number, ratio=(1 + drift) ** number)
         by = calibrate(past, coverage=0.9, window=1, prior_ratio=2.0, adaptation=adaptation)
         share = covered(now, by).force
-        past.append(replace(now, n_labelled=60, coverage_force=share, coverage_energy=share))
+        past.append(
+            replace(now, n_labelled=60, coverage_force=share, coverage_energy=share)
+        )
         yield share
 
 
-def test_coverage_holds_in_the_long_run_where_each_generation_is_more_sure_of_itself() -> None:
+def test_coverage_holds_in_the_long_run_where_each_generation_is_more_sure_of_itself() -> (
+    None
+):
     assert np.mean(list(drifting(0.0, 0.25))) < 0.85
     assert np.mean(list(drifting(0.2, 0.25))) == pytest.approx(0.9, abs=0.015)
 
@@ -133,7 +137,9 @@ def test_the_level_follows_coverage_within_limits(
     shares, counts = [one[0] for one in known], [one[1] for one in known]
     level = adapted(0.9, shares, counts, step)
     assert LEVELS[0] <= level <= LEVELS[1]
-    assert adapted(0.9, [*shares, 0.9, np.nan], [*counts, 40, 40], step) == pytest.approx(level)
+    assert adapted(0.9, [*shares, 0.9, np.nan], [*counts, 40, 40], step) == pytest.approx(
+        level
+    )
     after = adapted(0.9, [*shares, 0.5], [*counts, 40], step)
     assert level <= after <= level + 0.4 * step + 1e-12
     assert adapted(0.9, [*shares, 1.0], [*counts, 40], step) <= level

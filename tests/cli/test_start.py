@@ -12,7 +12,9 @@ from alflow.cli import failures, terminal
 from alflow.cli.main import app, run_command
 from alflow.cli.plugins import type_text
 from alflow.cli.terminal import Listing, plain_table
+from alflow.config.campaign import CampaignSettings, LoopSettings
 from alflow.core.errors import EXPLANATIONS, CampaignStopped, LeaseHeld, SettingsError
+from alflow.models.ani.settings import AniSettings
 from alflow.samplers.mixture import MixtureSettings
 
 HEAVY = ("torch", "pyscf", "parsl", "sqlalchemy", "matplotlib", "ase")
@@ -152,8 +154,15 @@ def test_types_in_words():
     assert type_text(dict[str, float]) == "{text: number}"
     assert type_text(tuple[int, ...] | None) == "[integer, ...] | null"
     assert type_text(list[str]) == "[text, ...]"
+    for model, name, words in (
+        (LoopSettings, "growth", "number > 0 | null"),
+        (CampaignSettings, "acquire", "settings of an acquisition rule"),
+        (AniSettings, "pretrained", "text | null"),
+    ):
+        field = model.model_fields[name]
+        assert type_text(field.annotation, field.metadata) == words
     arms = MixtureSettings.model_fields["arms"]
-    assert type_text(arms.annotation) == "{text: settings of a sampler}"
+    assert type_text(arms.annotation) == "{text length ≤ 32: settings of a sampler}"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from alflow.execution.processes import machine_identity
 from alflow.labelers.analytic import AnalyticSettings
 from alflow.loop.campaign import resume_campaign, run_campaign
 from alflow.loop.manager import Ending, Manager, StopSignal
-from alflow.loop.preview import preview
-from alflow.store import Glance, NewTask
+from alflow.loop.preview import preview, preview_stored
+from alflow.store import CampaignState, Glance, NewTask
 from alflow.store.views import progress, status
 
 pytestmark = pytest.mark.timeout(300)
@@ -490,6 +490,28 @@ def test_the_preview_touches_nothing(database):
         "i0  begin-iteration: bootstrap with 6 structures"
     ]
     assert not database.exists()
+
+
+def test_the_preview_of_a_campaign_that_has_ended_is_what_a_run_would_do(database):
+    with run_campaign(database, _settings(max_iterations=0)) as campaign:
+        _run(campaign)
+    assert preview(database, _settings(max_iterations=0)) == [
+        "nothing: the campaign is finished"
+    ]
+    (line,) = preview(database, _settings(max_iterations=1))
+    assert line.startswith("i1  begin-iteration: ")
+    other = settings_from_resolved({**resolved(_settings()), "seed": 4})
+    with pytest.raises(CampaignChanged, match="seed"):
+        preview(database, other)
+
+
+def test_the_preview_of_a_campaign_that_was_stopped_lifts_the_stop(database):
+    with run_campaign(database, _settings()) as campaign:
+        campaign.store.request_stop(now=False)
+        campaign.store.set_state(CampaignState.STOPPED, "a person asked for it")
+    expected = ["i0  begin-iteration: bootstrap with 6 structures"]
+    assert preview(database, _settings()) == expected
+    assert preview_stored(database) == expected
 
 
 class _TwoPools(InlineExecutor):
