@@ -25,11 +25,8 @@ from alflow.store.schema import (
 from alflow.store.store import Store
 
 N_TRAJECTORIES, N_FLAGGED, N_PLACES = "n_trajectories", "n_flagged", "n_places"
-N_LABELLED, COVERAGE_FORCE, COVERAGE_ENERGY = (
-    "n_labelled",
-    "coverage_force",
-    "coverage_energy",
-)
+N_LABELLED = "n_labelled"
+COVERAGE_FORCE, COVERAGE_ENERGY = "coverage_force", "coverage_energy"
 """Statistics of an iteration."""
 TAUGHT = (N_TRAJECTORIES, N_FLAGGED, N_PLACES, N_LABELLED, COVERAGE_FORCE, COVERAGE_ENERGY)
 """Those that say what an iteration taught."""
