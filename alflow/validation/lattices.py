@@ -21,7 +21,8 @@ _SEARCHED = np.linspace(0.85, 1.15, 25)
 """Factors on the guessed lattice constant among which the minimum is looked for first."""
 _WINDOW = np.linspace(0.99, 1.01, 11)
 """Factors on the lattice constant within which E(V) is fitted: three per cent of the volume."""
-_TOLERANCE = 1e-6
+_VOLUME_TOLERANCE, _AXES_TOLERANCE = 1e-5, 1e-4
+"""Relative changes at which a search ends. Energies in single precision bear no smaller ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def equilibrium(potential: Potential, guess: Crystal) -> EnergyVolume:
     curve = _around(potential, crystal)
     for _ in range(_MOST_WALKS):
         old, crystal = crystal, curve.crystal
-        if abs(crystal.volume_A3 / old.volume_A3 - 1) < _TOLERANCE:
+        if abs(crystal.volume_A3 / old.volume_A3 - 1) < _VOLUME_TOLERANCE:
             break
         curve = _around(potential, crystal)
     return curve
@@ -208,7 +209,7 @@ def _with_best_axes(potential: Potential, crystals: list[Crystal]) -> list[Cryst
         found = energies(potential, cells)[0].reshape(ratios.shape)
         step = _lowest(_C_OVER_A_STEPS, found)
         best = best * step
-        if np.abs(step - 1).max() < _TOLERANCE:
+        if np.abs(step - 1).max() < _AXES_TOLERANCE:
             return [
                 replace(one, c_over_a=float(ratio))
                 for one, ratio in zip(crystals, best, strict=True)

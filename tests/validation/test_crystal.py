@@ -9,6 +9,7 @@ from alflow.core.errors import SettingsError
 from alflow.core.units import GPA_PER_EV_PER_ANGSTROM3
 from alflow.md.ase_calculator import EnsembleCalculator
 from alflow.models.gupta import GuptaPotential
+from alflow.validation import lattices
 from alflow.validation.crystal import CrystalSettings
 from alflow.validation.elasticity import strained
 from alflow.validation.lattices import (
@@ -75,6 +76,21 @@ def test_hcp_of_bonds_is_close_packed_and_as_stable_as_fcc(ensemble):
         "fcc/energy_of_volume",
         "hcp/energy_of_volume",
     }
+
+
+def test_noise_of_single_precision_does_not_hide_the_best_axes(ensemble, monkeypatch):
+    noise, exact = np.random.default_rng(1), lattices.energies
+
+    def noisy(potential, cells):
+        found = exact(potential, cells)
+        return found + noise.normal(0, 5e-6, found.shape)
+
+    monkeypatch.setattr(lattices, "energies", noisy)
+    found = suite(phases=("fcc", "hcp")).run(ensemble, 1)
+    by_name = {one.name: one.value for one in found.properties}
+    assert found.notes == ()
+    assert by_name["hcp/c_over_a"] == pytest.approx(IDEAL_C_OVER_A, rel=1e-3)
+    assert by_name["hcp/lattice_constant"] == pytest.approx(LENGTH_A, rel=1e-3)
 
 
 def test_gupta_aluminium_is_as_published(values):
