@@ -54,6 +54,18 @@ InputFile = Annotated[Path, AfterValidator(Path.absolute)]
 made absolute there, because tasks run elsewhere and a campaign may be resumed from anywhere."""
 
 
+def refused(error: SettingsError, field: str = "") -> PydanticCustomError:
+    """What a validator raises so that no part of a message is lost.
+
+    Args:
+        error: What was found.
+        field: Name of the field that it is about, if it is one.
+    """
+    reason = f"{field}: {error.message}" if field else error.message
+    context = {"reason": reason, "hint": error.next_step, "code": error.code}
+    return PydanticCustomError("plugin_settings", "{reason}", context)
+
+
 @cache
 def available(point: str) -> dict[str, EntryPoint]:
     """Installed plug-ins of one kind, by name. Nothing is imported.
@@ -149,8 +161,7 @@ class PluginSection:
         try:
             return settings.model_validate({**content, "kind": kind})
         except SettingsError as error:
-            context = {"reason": error.message}
-            raise PydanticCustomError("plugin_settings", "{reason}", context) from error
+            raise refused(error) from error
 
     def __get_pydantic_core_schema__(
         self, _source: Any, _handler: GetCoreSchemaHandler

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from alflow.core.errors import SettingsError
+from alflow.core.filenames import near
 from alflow.core.structures import Structure, lowest_multiplicity
 
 
@@ -48,12 +49,16 @@ def read_frames(
     from ase.io.formats import UnknownFileTypeError
 
     if not path.is_file():
-        raise SettingsError(f"{path} is not a file", code="AL103")
+        raise SettingsError(f"{near(path)} is not a file", code="AL103")
     # What ASE's readers raise on a file of another kind is anybody's guess.
     broken = (OSError, ValueError, LookupError, AttributeError, TypeError, AssertionError)
     try:
         read = ase.io.read(path, index=frames, format=file_format)
     except (UnknownFileTypeError, *broken) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise SettingsError(f"ASE cannot read {path}: {reason}", code="AL103") from error
+        raise SettingsError(
+            f"ASE cannot read {near(path)}: {reason}",
+            code="AL103",
+            next_step="mend the file, or name its format where there is a setting for it",
+        ) from error
     return read if isinstance(read, list) else [read]

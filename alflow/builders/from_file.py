@@ -1,12 +1,16 @@
 """Structures from a file in any format that ASE reads."""
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from alflow.builders.atoms import read_frames, structure_of
+from alflow.builders.given import frame_findings
 from alflow.core.errors import SettingsError
+from alflow.core.filenames import near
+from alflow.core.findings import Finding
 from alflow.core.structures import Structure
 from alflow.registry import InputFile, Settings
 
@@ -23,6 +27,19 @@ class FromFileSettings(Settings):
     """Which frames to draw from, as a Python slice: `100:200`, `::10`."""
     file_format: str | None = None
     """Format by its name in ASE; by default told from the file's name and content."""
+    allow_close_atoms: bool = False
+    """Whether frames may have atoms closer than half the sum of their covalent radii."""
+
+    def problems(self, elements: Sequence[str]) -> Iterator[Finding]:
+        """Frames that no campaign with these elements can use."""
+        yield from frame_findings(
+            ("path",),
+            self.path,
+            elements,
+            frames=self.frames,
+            file_format=self.file_format,
+            override=None if self.allow_close_atoms else "allow_close_atoms",
+        )
 
     def create(self) -> "FromFileBuilder":
         """The builder with these settings."""
@@ -47,8 +64,9 @@ class FromFileBuilder:
         frames = self._frames()
         if count > len(frames):
             raise SettingsError(
-                f"{self._settings.path} has {len(frames)} frames, {count} were asked for",
-                next_step="lower the builder's count or widen its 'frames'",
+                f"{near(self._settings.path)} has {len(frames)} frames, {count} were asked for",
+                next_step="ask for fewer (loop.bootstrap or test.count, shared by 'count' of the "
+                "builders), or widen 'frames'",
             )
         return [frames[k] for k in rng.choice(len(frames), size=count, replace=False)]
 

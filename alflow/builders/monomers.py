@@ -1,12 +1,14 @@
 """Which molecules a structure is made of, drawn and distorted one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from alflow.builders.geometry import Amplitude, closest_ratio, random_rotation
+from alflow.builders.given import frame_findings
 from alflow.core.errors import SettingsError
+from alflow.core.findings import Finding
 from alflow.core.structures import Structure
 from alflow.registry import InputFile, Settings
 
@@ -38,6 +40,11 @@ class MonomerSettings(Settings):
         if not (self.smiles or self.names or self.files):
             raise ValueError("give molecules by smiles, names or files")
         return self
+
+    def problems(self, elements: Sequence[str]) -> Iterator[Finding]:
+        """Molecules in files that no campaign with these elements can use."""
+        for index, path in enumerate(self.files):
+            yield from frame_findings(("files", index), path, elements)
 
 
 class Monomers:

@@ -1,10 +1,11 @@
 """`alflow check`: is this campaign ready to run on this machine?"""
 
+import shlex
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,9 @@ from alflow.core.errors import AlflowError, SettingsError
 from alflow.core.findings import Finding as Problem
 from alflow.core.urls import without_secrets
 
+if TYPE_CHECKING:
+    from alflow.execution.sites import Site
+
 PROGRAMS = {"pyscf": "pyscf", "tblite": "tblite", "ani": "torch"}
 """Python package that a plug-in needs, by the plug-in's name."""
 
@@ -34,12 +38,21 @@ class Finding:
         is_ok: Whether it is as it should be.
         detail: What was found.
         is_here: Whether it matters on this machine; otherwise it is a warning at most.
+        code: Code of the error if it is not.
+        next_step: What to do about it, where the detail does not say so.
     """
 
     subject: str
     is_ok: bool
     detail: str
     is_here: bool = True
+    code: str = "AL201"
+    next_step: str = ""
+
+    @classmethod
+    def of(cls, subject: str, error: AlflowError) -> "Finding":
+        """What is not as it should be because of an error."""
+        return cls(subject, False, error.message, True, error.code, error.next_step)
 
     @property
     def state(self) -> str:
@@ -86,14 +99,41 @@ def check(
         raise
     findings = look(settings, site, db, file)
     _tell(findings, as_json=as_json)
-    failed = dict.fromkeys(one.subject for one in findings if one.state == "FAIL")
-    if failed:
-        raise SettingsError(
-            f"{file} cannot run here: {', '.join(failed)}",
-            code="AL201",
-            consequence="Nothing was started.",
-        )
-    talk(f"Ready. Next: alflow run {file}")
+    _refuse(findings, str(file))
+    chosen = {"--site": site, "--db": None if db is None else without_secrets(db)}
+    options = [f" {name} {shlex.quote(value)}" for name, value in chosen.items() if value]
+    talk(f"Ready. Next: alflow run {file}{''.join(options)}")
+
+
+def require_programs(settings: CampaignSettings, site: "Site", file: str) -> None:
+    """Refuse to start what could make no label here; the rest of the table is not looked at.
+
+    Args:
+        settings: Settings of the campaign.
+        site: Where it is to run.
+        file: The campaign file, as the user gave it.
+
+    Raises:
+        SettingsError: If a program is missing.
+    """
+    labels_here = site.pool_of("label").is_here
+    _refuse(_plugins_and_programs(settings, labels_here=labels_here), file)
+
+
+def _refuse(findings: list[Finding], file: str) -> None:
+    failed = [one for one in findings if one.state == "FAIL"]
+    if not failed:
+        return
+    subjects = ", ".join(dict.fromkeys(one.subject for one in failed))
+    lines = [f"{file} cannot run here: {subjects}"]
+    lines += [f"{one.subject}: {one.detail}" for one in failed]
+    ways = dict.fromkeys(one.next_step for one in failed if one.next_step)
+    raise SettingsError(
+        "\n".join(lines),
+        code=failed[0].code,
+        consequence="Nothing was started.",
+        next_step="\n".join(ways) or f"mend that, then: alflow check {file}",
+    )
 
 
 def look(
@@ -117,7 +157,7 @@ def _kernels() -> list[Finding]:
     try:
         chosen = chosen_kind()
     except SettingsError as error:
-        return [Finding("kernels", False, f"{error.message}; {error.next_step}")]
+        return [Finding.of("kernels", error)]
     return [Finding("kernels", True, f"{chosen}, by {SWITCH}")] if chosen else []
 
 
@@ -185,19 +225,21 @@ def _origin(point: str, kind: str) -> str:
 
 
 def _site(site: str) -> list[Finding]:
-    from alflow.execution.sites import load_site, placeholders, site_file
+    from alflow.execution.placeholders import placeholders
+    from alflow.execution.sites import load_site, missing_programs, site_file
 
     try:
         path = site_file(site)
         loaded = load_site(site, is_draft=True)
     except AlflowError as error:
-        return [Finding("site", False, error.message)]
-    missing = placeholders(path)
+        return [Finding.of("site", error)]
+    missing = [
+        f"{path}:{one.line}: {one.word}: {one.meaning}" for one in placeholders(path)
+    ]
+    if lacking := missing_programs(loaded):
+        missing.append(lacking)
     if missing:
-        return [
-            Finding("site", False, f"{path}:{one.line}: {one.word}: {one.meaning}")
-            for one in missing
-        ]
+        return [Finding("site", False, one, code="AL200") for one in missing]
     pools = ", ".join(f"{pool.label}: {pool.workers}" for pool in loaded.distinct_pools())
     return [Finding("site", True, f"{loaded.name} (workers {pools})")]
 
@@ -216,7 +258,7 @@ def _database(settings: CampaignSettings, given: str | None, file: Path) -> Find
             return Finding("database", True, f"{shown} is empty yet; run fills it")
         state = check_unchanged(database, settings, str(file))
     except AlflowError as error:
-        return Finding("database", False, error.message)
+        return Finding.of("database", error)
     return Finding("database", True, f"{shown}: {state}")
 
 
@@ -224,7 +266,8 @@ def _tell(findings: list[Finding], *, as_json: bool) -> None:
     rows: list[tuple[Any, ...]] = [
         (finding.state, finding.subject, finding.detail) for finding in findings
     ]
-    listing = Listing(("", "what", "found"), rows)
+    short = [(*row[:2], row[2].partition("\n")[0]) for row in rows]
+    listing = Listing(("", "what", "found"), short)
     if as_json:
         emit_json([dict(zip(("state", "what", "found"), row, strict=True)) for row in rows])
     else:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alflow.cli.generations import is_generation
 from alflow.cli.terminal import talk
 from alflow.core.errors import SettingsError, StoreError
+from alflow.core.filenames import similar
 from alflow.core.urls import has_password, without_secrets
 
 if TYPE_CHECKING:
@@ -102,9 +104,22 @@ def existing_database(*given: str | None) -> str:
     url = find_database(*given)
     if "://" not in url and not Path(url).exists():
         raise StoreError(
-            f"there is no database {url}", next_step="start one: alflow run campaign.yaml"
+            _missing(url),
+            consequence="Nothing was created.",
+            next_step=_ways_on(url),
         )
     return url
+
+
+def _missing(name: str) -> str:
+    match = similar(Path(name), (".db",))
+    return f"there is no database {name}" + (f"; did you mean {match!r}?" if match else "")
+
+
+def _ways_on(name: str) -> str:
+    if is_generation(name):
+        return f"for a generation: --generation {name}"
+    return "start one: alflow run campaign.yaml"
 
 
 def report_path(database: str, directory: Path) -> Path:

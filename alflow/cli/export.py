@@ -13,6 +13,7 @@ import typer
 from alflow import __version__
 from alflow.cli import themes
 from alflow.cli.database import DbArgument, DbOption, reading
+from alflow.cli.generations import generation_option
 from alflow.cli.terminal import (
     JsonFlag,
     Listing,
@@ -66,7 +67,7 @@ def structures(
         str | None, typer.Option(help="Level of theory. Default: the primary one.")
     ] = None,
     generation: Annotated[
-        int | None, typer.Option(help="Only what this generation was trained on.")
+        int | None, generation_option("Only what this generation was trained on.")
     ] = None,
     card: Annotated[
         bool,
@@ -164,7 +165,7 @@ def model(
         typer.Option("--output", "-o", help="File to write. Default: NAME-gN.safetensors."),
     ] = None,
     generation: Annotated[
-        int | None, typer.Option(help="Number of the generation. Default: the last one.")
+        int | None, generation_option("The generation. Default: the last one.")
     ] = None,
 ) -> None:
     """Write the weights of an ensemble as a safetensors file and print its checksum."""

@@ -324,14 +324,24 @@ def _refuse(checked: Sequence["CheckedFile"], *, strict: bool) -> None:
         if not found.refusals and strict and found.quarantined:
             lines.append(f"{file.path}: {len(found.quarantined)} frames are quarantined")
         elif not found.refusals and not found.accepted:
-            lines.append(
-                f"{file.path}: none of its {found.n_frames} frames can be imported"
-            )
+            which = f"none of its {found.n_frames} frames can"
+            if found.n_frames == 1:
+                which = "its one frame cannot"
+            lines.append(f"{file.path}: {which} be imported")
     if lines:
-        fix = "\n".join(f"mend it with: {one}" for one in fixes)
+        fix = "\n".join(f"mend it with: {one}" for one in fixes) or _way_on(checked)
         raise SettingsError(
             "\n".join(lines),
             code="AL132",
             consequence="Nothing was imported.",
             next_step=fix,
         )
+
+
+def _way_on(checked: Sequence["CheckedFile"]) -> str:
+    """What to do about files whose frames all have faults of their own."""
+    from alflow.store.interchange.screening import ENERGY
+
+    if any(ENERGY in file.validation.counts() for file in checked):
+        return "if the files have energies under another name: --energy-key NAME"
+    return "all faults, frame by frame: --report FILE"

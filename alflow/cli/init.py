@@ -72,7 +72,7 @@ def _asked_slurm() -> str:
 
 
 def _write_site(folder: Path, text: str) -> None:
-    from alflow.execution.sites import placeholders
+    from alflow.execution.placeholders import placeholders
 
     path = folder / SITE_FILE
     if path.exists():

@@ -1,7 +1,6 @@
 """`alflow models`: weights in and out, and what the generations of a campaign are."""
 
 import json
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from alflow.cli import themes
 from alflow.cli.database import DbArgument, DbOption, reading
 from alflow.cli.export import last_generation, replacing, tell_written
+from alflow.cli.generations import generation_number, is_generation
 from alflow.cli.inspection import listed, tree
 from alflow.cli.terminal import (
     CsvFlag,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 models_app = typer.Typer(no_args_is_help=True)
 
-_GENERATION = re.compile(r"g?(\d{1,9})")
 _ENDINGS = (".safetensors", ".pt", ".pth")
 _TESTED = {
     "test_energy_rmse_eV_per_atom": "test RMSE E [eV/atom]",
@@ -189,7 +188,7 @@ def show(
 ) -> None:
     """Tell what is in a file of weights, or in a generation and where that came from."""
     weights, name, known = _weights(source, generation, db_option)
-    found = {**_described(weights, name), **known}
+    found = {**_described(weights, name if known else str(source)), **known}
     if as_json:
         emit_json(found)
         return
@@ -245,26 +244,6 @@ def _first_weights(architecture: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not pretrained:
         return []
     return [{"file": Path(pretrained["file"]).name, "weights": pretrained["sha256"]}]
-
-
-def generation_number(text: str) -> int:
-    """The number in the name of a generation; `g3` and `3` mean the same.
-
-    Raises:
-        SettingsError: If it is not such a name.
-    """
-    match = _GENERATION.fullmatch(text)
-    if match is None:
-        raise SettingsError(
-            f"{text!r} is not the name of a generation",
-            next_step="generations are called g0, g1, ...: alflow models ls",
-        )
-    return int(match[1])
-
-
-def is_generation(text: str) -> bool:
-    """Whether a word names a generation, and not a file that is there."""
-    return _GENERATION.fullmatch(text) is not None and not Path(text).exists()
 
 
 def _is_weights_file(path: Path) -> bool:

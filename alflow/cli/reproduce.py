@@ -10,7 +10,7 @@ import typer
 
 from alflow.cli import themes
 from alflow.cli.database import DbArgument, DbOption, reading
-from alflow.cli.models import generation_number, is_generation
+from alflow.cli.generations import generation_number, is_generation
 from alflow.cli.terminal import JsonFlag, Listing, emit, emit_json, emit_listing, talk
 from alflow.core.errors import SettingsError
 

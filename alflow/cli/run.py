@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alflow.cli.check import require_programs
 from alflow.cli.database import (
     DbArgument,
     DbOption,
@@ -102,7 +103,7 @@ def run(
 ) -> None:
     """Run a campaign: start it, or continue where its database stands."""
     from alflow.config.loading import load_campaign
-    from alflow.execution.sites import load_site
+    from alflow.execution.sites import usable_site
     from alflow.loop.campaign import run_campaign
 
     settings = load_campaign(file)
@@ -112,7 +113,9 @@ def run(
 
         emit("\n".join(preview(database, settings, str(file))))
         return
-    how = _Run(database, load_site(site), site, iterations, on_stop)
+    loaded = usable_site(site)
+    require_programs(settings, loaded, str(file))
+    how = _Run(database, loaded, site, iterations, on_stop)
     _drive(run_campaign(database, settings, file=str(file)), how)
 
 
@@ -125,7 +128,7 @@ def resume(
     dry_run: DryRun = False,
 ) -> None:
     """Continue a campaign from its database; the campaign file is not needed."""
-    from alflow.execution.sites import load_site
+    from alflow.execution.sites import usable_site
     from alflow.loop.campaign import resume_campaign
 
     database = existing_database(db, db_option)
@@ -134,7 +137,7 @@ def resume(
 
         emit("\n".join(preview_stored(database)))
         return
-    how = _Run(database, load_site(site), site, iterations, on_stop)
+    how = _Run(database, usable_site(site), site, iterations, on_stop)
     _drive(resume_campaign(database), how)
 
 
@@ -147,10 +150,10 @@ def demo(
     """Run a whole small campaign: water, real PySCF labels, minutes on two cores."""
     from alflow.config.loading import load_campaign
     from alflow.config.shipped import template
-    from alflow.execution.sites import load_site
+    from alflow.execution.sites import usable_site
     from alflow.loop.campaign import make_writable, run_campaign
 
-    loaded = load_site(site)
+    loaded = usable_site(site)
     file = make_writable(directory) / "campaign.yaml"
     if not file.exists():
         shutil.copyfile(template("water") / "campaign.yaml", file)

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 
-_COMMANDS = {
-    "Slurm": ("sbatch", "squeue", "scancel"),
-    "PBS": ("qsub", "qstat", "qdel"),
-    "LSF": ("bsub", "bjobs", "bkill"),
-    "Flux": ("flux",),
-    "Kubernetes": ("kubectl",),
-}
 _MODULES = ("torch", "pyscf.dft", "alflow.tasks.label")
 """What workers import for training, for labels, and for tasks."""
 _MUST_AGREE = ("alflow", "parsl", "python")
@@ -114,8 +107,8 @@ def _commands(pool: "Pool") -> Iterator[Diagnosis]:
         yield Diagnosis(FAIL, subject, f"{type(error).__name__}: {error}")
         return
     title = str(getattr(getattr(provider, "_queue", None), "title", ""))
-    needed = _COMMANDS.get(title, ())
-    missing = [command for command in needed if shutil.which(command) is None]
+    needed = pool.programs
+    missing = [program for program in needed if shutil.which(program) is None]
     if missing:
         yield Diagnosis(FAIL, subject, f"{title}: not found: {', '.join(missing)}")
     elif needed:

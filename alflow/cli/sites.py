@@ -43,7 +43,8 @@ def group() -> None:
 @sites_app.command("list")
 def list_(as_json: JsonFlag = False, as_csv: CsvFlag = False) -> None:
     """List the sites that are found by name."""
-    from alflow.execution.sites import own_sites, placeholders, site_files, site_text
+    from alflow.execution.placeholders import placeholders, site_text
+    from alflow.execution.sites import own_sites, site_files
 
     own = own_sites()
     rows = [
@@ -69,7 +70,8 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the pools of a site, which tasks they run, and what is to be filled in."""
-    from alflow.execution.sites import load_site, placeholders, site_file, site_text
+    from alflow.execution.placeholders import placeholders, site_text
+    from alflow.execution.sites import load_site, site_file
 
     path = site_file(site)
     loaded = load_site(site, is_draft=True)
@@ -108,7 +110,8 @@ def copy(
     ] = None,
 ) -> None:
     """Copy a site file, to write into it what only you know."""
-    from alflow.execution.sites import own_sites, placeholders, site_file
+    from alflow.execution.placeholders import placeholders
+    from alflow.execution.sites import own_sites, site_file
 
     source = site_file(site)
     path = target or own_sites() / source.name

@@ -8,7 +8,7 @@ import typer
 
 from alflow.cli import themes
 from alflow.cli.database import DbOption, existing_database, new_database
-from alflow.cli.models import generation_number
+from alflow.cli.generations import generation_number
 from alflow.cli.progress import ProgressLines
 from alflow.cli.run import SiteOption, signals
 from alflow.cli.terminal import JsonFlag, Listing, emit_json, emit_listing, talk

@@ -16,6 +16,7 @@ from alflow.core.findings import Finding
 LARGEST_NODE_COUNT = 10_000
 """A campaign file with more values than this, aliases expanded, is refused."""
 
+_SQLITE = b"SQLite format 3\x00"
 _TAG = "tag:yaml.org,2002:"
 _CONSTRUCTED = frozenset({"int", "float", "bool", "null"})
 _TEXT = frozenset({"str", "timestamp", "merge", "value"})
@@ -156,6 +157,17 @@ def _read_text(path: Path, document: Document) -> str:
             "AL103",
         )
         raise CampaignFileError(document.file, [problem]) from error
+    if content.startswith(_SQLITE):
+        problem = Problem(
+            document.file,
+            0,
+            0,
+            "",
+            "is a database, not a campaign file",
+            f"to go on with the campaign in it: alflow resume {path}",
+            "AL103",
+        )
+        raise CampaignFileError(document.file, [problem])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -274,7 +286,8 @@ class _Walk:
             here = (*path, key)
             if key in found:
                 first = self.document.keys[here][0]
-                finding = Finding(here, f"{key!r} is here twice; first in line {first}")
+                message = f"{key!r} is here twice; first in line {first}"
+                finding = Finding(here, message, "remove one of the two")
                 self.report(key_node, finding)
                 continue
             self.document.keys[here] = self.place(key_node)

@@ -1,6 +1,7 @@
 """Pydantic's errors in plain words, each with the path of the value that it is about."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ _WORDS = {
     "literal_error": "{expected}",
     "enum": "{expected}",
 }
+_WITH_UNIT = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*[A-Za-zµÅ°%/³^]+[\w/³^]*\s*")
 _HINTS = {
     "string_type": "put it in quotes",
     "string_pattern_mismatch": "letters, digits, dot, dash and underscore; a letter or digit first",
@@ -151,12 +153,22 @@ def _finding(
         return special(place, details[0], data)
     wanted = [_wanted(detail) for detail in details]
     hint = next((_HINTS[d["type"]] for d in details if d["type"] in _HINTS), "")
+    hint = hint or _bare_number(details)
     rules = [text for text in dict.fromkeys(wanted) if text]
     if rules:
         value = details[0]["input"]
         actual = "but is empty" if value is None else f"not {shown(value)}"
         return Finding(place, f"must be {' or '.join(rules)}, {actual}", hint)
     return Finding(place, _message(details[0], place), hint)
+
+
+def _bare_number(details: Sequence[ErrorDetails]) -> str:
+    """The hint for a number with its unit behind it."""
+    value = details[0]["input"]
+    found = _WITH_UNIT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or details[0]["type"] not in ("int_parsing", "float_parsing"):
+        return ""
+    return f"write the number alone, {found[1]}, in the unit that the name ends with"
 
 
 def _wanted(detail: ErrorDetails) -> str:
@@ -185,7 +197,7 @@ def _message(detail: ErrorDetails, place: Sequence[Step]) -> str:
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     last = str(place[-1]) if place else ""
     text = text.removeprefix(f"{last}: ").rstrip(".")
-    is_word = text[:1].isupper() and text[1:2].islower()
+    is_word = text[:1].isupper() and text.split(" ")[0].isalpha() and text[1:2].islower()
     return text[:1].lower() + text[1:] if is_word else text
 
 
@@ -227,6 +239,12 @@ def _plugin_broken(place: tuple[Step, ...], detail: ErrorDetails, _data: object)
     return Finding(place, str(detail["ctx"]["reason"]), "Fix this first", "AL220")
 
 
+def _settings(place: tuple[Step, ...], detail: ErrorDetails, _data: object) -> Finding:
+    context = detail["ctx"]
+    message = _message(detail, place)
+    return Finding(place, message, str(context["hint"]), str(context["code"]))
+
+
 def _element(place: tuple[Step, ...], detail: ErrorDetails, _data: object) -> Finding:
     reason, _, hint = str(detail["ctx"]["reason"]).partition("; ")
     return Finding(place, reason, hint, "AL120")
@@ -238,5 +256,6 @@ _SPECIAL: dict[str, Callable[[tuple[Step, ...], Any, object], Finding]] = {
     "plugin_unknown": _unknown_plugin,
     "plugin_missing": _kind_missing,
     "plugin_broken": _plugin_broken,
+    "plugin_settings": _settings,
     "element": _element,
 }

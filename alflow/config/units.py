@@ -57,7 +57,7 @@ def _size(path: Path, quantity: str, value: float) -> Iterator[Finding]:
         message = f"is {value:g} g/cm³, denser than any matter on earth"
         hint = f"g/cm³ expected; did you mean {value / _KG_PER_M3:g}?"
         yield Finding(path, message, hint, "AL121")
-    elif quantity.startswith("timestep") and 0 < value < SMALLEST_TIMESTEP_FS:
+    elif quantity == "timestep_fs" and 0 < value < SMALLEST_TIMESTEP_FS:
         in_seconds = value < _LARGEST_SECONDS
         guess = value * (_FS_PER_S if in_seconds else _FS_PER_PS)
         unit = "s" if in_seconds else "ps"

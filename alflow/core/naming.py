@@ -22,6 +22,18 @@ WORDS = {
 }
 """What the letters stand for."""
 
+_LISTS = {
+    "l": "labels",
+    "s": "structures",
+    "c": "candidates",
+    "p": "trajectories",
+    "t": "tasks",
+    "i": "iterations",
+    "g": "generations",
+    "d": "generations",
+}
+"""Where the things of each letter are listed; a snapshot goes with its generation."""
+
 _COUNTED = frozenset("gid")
 """Letters of things that are counted from 0 and named without a dash."""
 _NAME = re.compile(r"([slcptgid])-?(\d{1,18})(?:#(\d{1,9}))?")
@@ -51,6 +63,14 @@ class ObjectName:
         dash = "" if self.letter in _COUNTED else "-"
         attempt = "" if self.attempt is None else f"#{self.attempt}"
         return f"{self.letter}{dash}{self.number}{attempt}"
+
+
+def unknown(name: ObjectName) -> SettingsError:
+    """The error for a name of something that is not there."""
+    return SettingsError(
+        f"there is no {name.word} {name}",
+        next_step=f"those that there are: alflow ls {_LISTS[name.letter]}",
+    )
 
 
 def parse_name(text: str) -> ObjectName:

@@ -22,6 +22,14 @@ from alflow.execution.dialects import Block, Flux, Lsf, Pbs, Request, Scheduler
 from alflow.execution.kubernetes import Kubernetes
 from alflow.execution.sites import Pool
 
+PROGRAMS = {
+    "PBS": ("qsub", "qstat", "qdel"),
+    "LSF": ("bsub", "bjobs", "bkill"),
+    "Flux": ("flux",),
+    "Kubernetes": ("kubectl",),
+}
+"""What speaks to each scheduler."""
+
 
 class BlockOptions(TypedDict):
     """What the blocks of every pool have in common.
@@ -181,7 +189,8 @@ def batch_pool(label: str, scheduler: Scheduler, options: BlockOptions) -> Pool:
     if block.walltime_s <= _reserve_s(block, options):
         raise SiteError(f"pool {label!r}: a block is too short for its longest task")
     make = partial(_executor, label, scheduler, block, options)
-    return Pool(label, block.nodes * per_node * blocks, make, options.get("threads", 1))
+    workers, threads = block.nodes * per_node * blocks, options.get("threads", 1)
+    return Pool(label, workers, make, threads, programs=PROGRAMS.get(scheduler.title, ()))
 
 
 def _executor(label: str, scheduler: Scheduler, block: Block, options: BlockOptions) -> Any:

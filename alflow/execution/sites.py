@@ -18,12 +18,11 @@ workers and the handling of errors are set by alflow. Parsl is imported only whe
 starts.
 """
 
-import ast
 import importlib.util
-import io
 import os
 import re
-import tokenize
+import shutil
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +31,8 @@ from typing import Any
 
 import alflow
 from alflow.core.errors import SiteError, closest
+from alflow.core.filenames import similar
+from alflow.execution.placeholders import placeholders, site_text
 from alflow.registry import available
 
 WORKERS_VARIABLE = "ALFLOW_LOCAL_WORKERS"
@@ -42,8 +43,6 @@ EVERY_OTHER_KIND = "*"
 """Key in `Site.pools` for the task kinds that are not named."""
 LARGER_SUFFIX = ":larger"
 """Ending of a key in `Site.pools` for second tries with more."""
-
-_PLACEHOLDER = re.compile(r"YOUR_[A-Z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,7 @@ class Pool:
         make: Makes its Parsl executor; called each time the site starts.
         threads: Threads that one attempt may use.
         is_here: Whether its workers are on the machine of the manager.
+        programs: Programs of a scheduler that the manager needs on its PATH.
     """
 
     label: str
@@ -63,6 +63,7 @@ class Pool:
     make: Callable[[], Any]
     threads: int = 1
     is_here: bool = False
+    programs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""
@@ -173,21 +174,6 @@ def local_pool(
     return Pool(label, count, make, threads, is_here=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
-    """A place in a site file where a user has to write something.
-
-    Attributes:
-        line: Line, from 1.
-        word: What stands there.
-        meaning: What to write instead, or empty if the file does not say.
-    """
-
-    line: int
-    word: str
-    meaning: str
-
-
 def own_sites() -> Path:
     """Folder of one's own site files, which are found by name: $ALFLOW_SITES, or below home."""
     given = os.environ.get(SITES_VARIABLE)
@@ -216,7 +202,13 @@ def site_file(name_or_path: str) -> Path:
     path = Path(name_or_path).expanduser()
     if path.suffix == ".py":
         if not path.is_file():
-            raise SiteError(f"there is no site file {path}")
+            match = similar(path, (".py",))
+            raise SiteError(
+                f"there is no site file {path}"
+                + (f"; did you mean {match!r}?" if match else ""),
+                consequence="Nothing was started.",
+                next_step="sites that are there: alflow sites list",
+            )
         return path
     known = site_files()
     if name_or_path not in known:
@@ -224,42 +216,11 @@ def site_file(name_or_path: str) -> Path:
         raise SiteError(
             f"there is no site {name_or_path!r}"
             + (f"; did you mean {hint!r}?" if hint else ""),
+            consequence="Nothing was started.",
             next_step=f"known sites: {', '.join(sorted(known))}; "
             "or the path of a site file (.py)",
         )
     return known[name_or_path]
-
-
-def site_text(path: Path) -> tuple[str, str]:
-    """First line of the documentation of a site file, and the rest of it; it is not run."""
-    try:
-        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    except (OSError, SyntaxError, ValueError):
-        return "", ""
-    first, _, rest = text.partition("\n")
-    return first, rest.strip()
-
-
-def placeholders(path: Path) -> list[Placeholder]:
-    """What a user has still to write into a site file, in the order of its lines."""
-    try:
-        tokens = list(
-            tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
-        )
-    except (OSError, SyntaxError, ValueError, tokenize.TokenError):
-        return []  # a file that cannot be read is told by those who run it
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokens
-        if token.type == tokenize.COMMENT
-    }
-    return [
-        Placeholder(line, word, comments.get(token.start[0], ""))
-        for token in tokens
-        if token.type == tokenize.STRING
-        for line, text in enumerate(token.string.splitlines(), token.start[0])
-        for word in _PLACEHOLDER.findall(text)
-    ]
 
 
 def load_site(name_or_path: str, *, is_draft: bool = False) -> Site:
@@ -300,15 +261,74 @@ def _load(path: Path) -> Site:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        site = module.site()
-    except SiteError:
-        raise
+        site = module.site() if hasattr(module, "site") else None
+    except SiteError as error:
+        # In a file that came with alflow it is the environment that is wrong.
+        where = "" if path.parent == _shipped() else f"{_place(path, error)}: "
+        raise SiteError(
+            f"{where}{error.message}",
+            code=error.code,
+            consequence=error.consequence or "Nothing was started.",
+            next_step=error.next_step,
+        ) from error
     except Exception as error:
-        raise SiteError(f"{path}: {type(error).__name__}: {error}") from error
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        raise SiteError(
+            f"{_place(path, error)}: {type(error).__name__}: {reason}",
+            consequence="Nothing was started.",
+            next_step=f"mend that line; to try it: alflow sites show {path}",
+        ) from error
     if not isinstance(site, Site):
-        raise SiteError(f"{path}: site() returned a {type(site).__name__}, not a Site")
+        found = f"site() returned a {type(site).__name__}, not a Site"
+        raise SiteError(
+            f"{path}: {found if hasattr(module, 'site') else 'it has no function site()'}",
+            consequence="Nothing was started.",
+            next_step="a file to begin with: alflow sites copy local",
+        )
     _check_kinds(site, path)
     return site
+
+
+def usable_site(name_or_path: str) -> Site:
+    """Load a site to work on it from this machine.
+
+    Args:
+        name_or_path: Name or path.
+
+    Raises:
+        SiteError: If it cannot be loaded, or a program of its scheduler is not here.
+    """
+    site = load_site(name_or_path)
+    if missing := missing_programs(site):
+        raise SiteError(
+            f"site {site.name!r} cannot be used from here: {missing}",
+            consequence="Nothing was started.",
+            next_step="run alflow where jobs are submitted (a login node), or take another site: "
+            "alflow sites list",
+        )
+    return site
+
+
+def missing_programs(site: Site) -> str:
+    """Which programs of which pools are not on PATH, or an empty string."""
+    lacking = {
+        pool.label: [one for one in pool.programs if shutil.which(one) is None]
+        for pool in site.distinct_pools()
+    }
+    return "; ".join(
+        f"pool {label!r} needs {', '.join(names)}, not found on PATH"
+        for label, names in lacking.items()
+        if names
+    )
+
+
+def _place(path: Path, error: Exception) -> str:
+    """The site file and the line of it that an error comes from."""
+    if isinstance(error, SyntaxError) and error.filename == str(path.absolute()):
+        return f"{path}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [one.lineno for one in frames if one.filename == str(path.absolute())]
+    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _check_kinds(site: Site, path: Path) -> None:
@@ -321,6 +341,7 @@ def _check_kinds(site: Site, path: Path) -> None:
             hint = f"did you mean {match!r}? " if match else ""
             raise SiteError(
                 f"{path}: there is no task kind {base!r}",
+                consequence="Nothing was started.",
                 next_step=f"{hint}kinds: {', '.join(sorted(known))}, "
                 f"or {EVERY_OTHER_KIND!r} for all others",
             )
@@ -344,7 +365,10 @@ def _default_workers(threads: int) -> int:
     if text is None:
         return max(1, _usable_cores() // max(1, threads))
     if not text.isdecimal():
-        raise SiteError(f"{WORKERS_VARIABLE} is {text!r}; it must be a whole number")
+        raise SiteError(
+            f"{WORKERS_VARIABLE} is {text!r}; it must be a whole number",
+            next_step=f"for example: export {WORKERS_VARIABLE}=4",
+        )
     return int(text)
 
 

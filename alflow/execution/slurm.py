@@ -21,6 +21,9 @@ from alflow.execution.sites import Pool
 Launcher = Literal["srun", "single"]
 """`srun` starts one group of workers on each node, `single` one in the batch script itself."""
 
+PROGRAMS = ("sbatch", "squeue", "scancel")
+"""What speaks to Slurm."""
+
 _TIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):(\d\d):(\d\d)")
 _SHORTEST_S = 10
 
@@ -157,7 +160,8 @@ def slurm_pool(  # noqa: PLR0913
         cluster=cluster,
         pauses_s=tuple(pauses_s),
     )
-    return Pool(label, max_blocks * nodes * workers_per_node, make, threads)
+    workers = max_blocks * nodes * workers_per_node
+    return Pool(label, workers, make, threads, programs=PROGRAMS)
 
 
 def seconds(text: str) -> int:

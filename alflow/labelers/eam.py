@@ -14,7 +14,7 @@ from alflow.core.errors import SettingsError
 from alflow.core.findings import Finding
 from alflow.core.labels import Failure, FailureKind, Label
 from alflow.core.structures import Structure
-from alflow.registry import Settings
+from alflow.registry import Settings, refused
 
 if TYPE_CHECKING:
     from alflow.labelers.eam_potential import EamPotential
@@ -55,8 +55,7 @@ class EamSettings(Settings):
             content = _content(path, str(values.get("sha256") or ""))
             tables = read_setfl(content, path.name)
         except SettingsError as error:
-            hint = f" ({error.next_step})" if error.next_step else ""
-            raise ValueError(f"file: {error.message}{hint}") from error
+            raise refused(error, "file") from error
         return {
             **values,
             "file": str(path),

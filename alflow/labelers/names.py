@@ -1,7 +1,7 @@
 """One spelling for each method and basis, and the names that do not mean what they say."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError, closest
@@ -107,6 +107,12 @@ def canonical_basis(name: str) -> str:
     return plain
 
 
+def usual_spelling(basis: str) -> str:
+    """A (canonical) basis with the dashes that papers write: `631g*` is 6-31g*."""
+    split = re.sub(r"^(\d)(\d{2,3})(?=\+*g)", r"\1-\2", basis)
+    return re.sub(r"^(aug)?cc(?=p)", lambda m: f"{'aug-' * bool(m[1])}cc-", split)
+
+
 def fitting_basis(basis: str) -> str:
     """Auxiliary basis for density fitting that goes with a (canonical) basis.
 
@@ -161,7 +167,7 @@ def check_basis(name: str, numbers: Iterable[int] = (1,)) -> None:
         raise SettingsError(f"basis set {name!r} has no functions for {', '.join(missing)}")
     raise SettingsError(
         f"PySCF knows no basis set {name!r}",
-        next_step=_suggestion(plain, basis.ALIAS),
+        next_step=_suggestion(plain, basis.ALIAS, usual_spelling),
     )
 
 
@@ -205,6 +211,10 @@ def _has_basis(plain: str, number: int) -> bool:
         return False
 
 
-def _suggestion(word: str, known: Iterable[str]) -> str:
+def _suggestion(word: str, known: Iterable[str], spelt: Callable[[str], str] = str) -> str:
     match = closest(word, known)
-    return f"did you mean {match!r}?" if match else "spell it as in PySCF's documentation"
+    return (
+        f"did you mean {spelt(match)!r}?"
+        if match
+        else "spell it as in PySCF's documentation"
+    )

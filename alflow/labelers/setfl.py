@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
+from alflow.core.filenames import near
 
 Format = Literal["alloy", "fs"]
 _N_COMMENTS = 3
@@ -222,7 +223,7 @@ def content_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SettingsError(
-            f"cannot read {path}: {error.strerror}",
+            f"cannot read {near(path)}: {error.strerror}",
             code="AL103",
             next_step="the path counts from the folder of the campaign file; workers read the "
             "file as well, so it must lie where they see it",

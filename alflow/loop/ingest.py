@@ -117,7 +117,8 @@ class Ingest:
         host = self._host(attempt)
         self._has_host_faults |= host is not None
         verdict = decide(failure, earlier, is_taken=host is not None)
-        subject, text = f"t-{task.id}", f"t-{task.id} {task.spec.key}: {failure.message}"
+        message = "; ".join(failure.message.splitlines())
+        subject, text = f"t-{task.id}", f"t-{task.id} {task.spec.key}: {message}"
         if verdict.is_retried:
             self._store.requeue(
                 attempt.ref,

@@ -80,8 +80,10 @@ def replay(
     past, view = past_iterations(store), progress(store)
     with store.read() as connection:
         chosen, ended = selections(connection), ended_iterations(connection)
-    _check_there(chosen, iteration)
     both = _Both(overrides)
+    if overrides:  # what is wrong with them comes before that there is nothing to do
+        both.of(store.campaign().config)
+    _check_there(chosen, iteration)
     found = replay_all(
         [one for one in chosen if iteration in (None, one.iteration)],
         {one.iteration: both.of(one.config) for one in chosen},
@@ -101,7 +103,11 @@ def replay(
 def _check_there(chosen: Sequence[Any], iteration: int | None) -> None:
     numbers = [one.iteration for one in chosen]
     if not numbers:
-        raise StoreError("no iteration of this campaign has chosen anything yet")
+        raise StoreError(
+            "no iteration of this campaign has chosen anything yet",
+            consequence="Nothing was replayed.",
+            next_step="how far it is: alflow status",
+        )
     if iteration is not None and iteration not in numbers:
         raise StoreError(
             f"iteration i{iteration} has not chosen anything; there are "

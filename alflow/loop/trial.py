@@ -116,9 +116,10 @@ class _Bench:
         if outcome is None or outcome.failure is not None:
             failure = outcome.failure if outcome is not None else None
             why = failure.message if failure is not None else "it left no result"
-            details = (
-                str(failure.details.get("traceback", "")) if failure is not None else ""
-            )
+            # What alflow raised on purpose says all that there is to say.
+            is_told = why.startswith("[AL")
+            details = "" if failure is None else str(failure.details.get("traceback", ""))
+            details = "" if is_told else details
             raise CampaignStopped(f"the {spec.kind} task failed: {why}\n{details}".rstrip())
         return attempt, outcome
 

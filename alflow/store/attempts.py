@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, null, select
 
 from alflow.core.errors import SettingsError
-from alflow.core.naming import ObjectName
+from alflow.core.naming import ObjectName, unknown
 from alflow.core.tasks import AttemptRef
 from alflow.store.codec import AnyRow, from_json_text
 from alflow.store.generations import TRAIN
@@ -122,7 +122,7 @@ def _place(connection: Connection, name: ObjectName) -> tuple[int, int | None]:
         )
     row = connection.execute(_MAKERS[name.letter](name.number)).first()
     if row is None:
-        raise SettingsError(f"there is no {name.word} {name}")
+        raise unknown(name)
     if row.task_id is None:
         raise SettingsError(
             f"no one task made {name}: it is from the builders, or imported",

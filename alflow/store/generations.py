@@ -379,7 +379,10 @@ def ensemble_of(connection: Connection, generation: int) -> int:
     """
     found = _find(connection, generation)
     if found is None:
-        raise StoreError(f"there is no generation g{generation}")
+        raise StoreError(
+            f"there is no generation g{generation}",
+            next_step="those that there are: alflow ls generations",
+        )
     return found
 
 

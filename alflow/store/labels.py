@@ -201,7 +201,10 @@ def _snapshot_seq(connection: Connection, generation: int) -> int:
     )
     seq: int | None = connection.scalar(query)
     if seq is None:
-        raise StoreError(f"there is no generation g{generation}")
+        raise StoreError(
+            f"there is no generation g{generation}",
+            next_step="those that there are: alflow ls generations",
+        )
     return seq
 
 

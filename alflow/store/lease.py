@@ -319,6 +319,7 @@ def _held(name: str, row: AnyRow, now: float) -> LeaseHeld:
     return LeaseHeld(
         f"{name} is being run by {row.host} (pid {row.pid}), "
         f"last sign of life {silent:.0f} s ago",
+        consequence="Nothing was changed.",
         next_step=f"Look at it:  alflow status {name}\nStop it:     alflow stop {name}",
     )
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection
 
-from alflow.core.errors import SettingsError
-from alflow.core.naming import parse_name
+from alflow.core.naming import parse_name, unknown
 from alflow.store import lineage_data as data
 from alflow.store import lineage_models as models
 from alflow.store.descent import Found, led_to
@@ -35,7 +34,7 @@ def show(store: Store, name: str) -> Found:
             if found is not None:
                 found["led_to"] = led_to(connection, meant)
     if found is None:
-        raise SettingsError(f"there is no {meant.word} {meant}")
+        raise unknown(meant)
     return {"what": meant.word, **found}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import sqlite3
 import uuid
 from contextlib import closing, suppress
@@ -159,7 +160,12 @@ def _check_file(path: Path, *, create: bool, read_only: bool) -> None:
                 next_step="alflow run CAMPAIGN.yaml starts a campaign and its database",
             )
         if not path.parent.is_dir():
-            raise StoreError(f"there is no directory {path.parent}", code="AL103")
+            raise StoreError(
+                f"there is no directory {path.parent}",
+                code="AL103",
+                consequence="Nothing was created.",
+                next_step=f"mkdir -p {shlex.quote(str(path.parent))}",
+            )
     elif not os.access(path, os.R_OK):
         raise StoreError(f"{path} cannot be read: no permission", code="AL103")
     elif path.stat().st_size > 0 or not creates:
@@ -177,10 +183,16 @@ def _check_header(path: Path) -> None:
             f"{path} cannot be read: {error.strerror}", code="AL103"
         ) from error
     if not header.startswith(_MAGIC):
-        raise NotAnAlflowStore(f"{path} is not a database")
+        raise NotAnAlflowStore(
+            f"{path} is not a database",
+            consequence="Nothing in it was touched.",
+            next_step="name the database of the campaign: NAME.db, where `alflow run` made it",
+        )
     if header[_APPLICATION_ID_AT] != APPLICATION_ID.to_bytes(4, "big"):
         raise NotAnAlflowStore(
-            f"{path} is a database of something else, not an alflow store"
+            f"{path} is a database of something else, not an alflow store",
+            consequence="Nothing in it was touched.",
+            next_step="name another file: --db FILE",
         )
 
 

@@ -143,6 +143,7 @@ def _refused(message: str, timeout_s: float) -> SettingsError:
         hint = "--timeout SECONDS allows it more"
     elif "not authorized" in lower or "prohibited" in lower or "read-only" in lower:
         message = f"{message}: only one query that reads is allowed"
+        hint = "what changes a campaign has commands of its own: alflow quarantine, retry, import"
     elif "no such column" in lower or "no such table" in lower or "does not exist" in lower:
         hint = 'names of tables: alflow sql "SELECT name FROM pragma_table_list"'
     return SettingsError(

@@ -17,7 +17,7 @@ from alflow.core.canonical import sha256_hex
 from alflow.core.errors import SettingsError
 from alflow.core.failpoints import failpoint
 from alflow.core.labels import AUDIT, RETRYABLE
-from alflow.core.naming import ObjectName, parse_name
+from alflow.core.naming import ObjectName, parse_name, unknown
 from alflow.core.tasks import TaskSpec, TaskState
 from alflow.store import counting, faults, structures
 from alflow.store.codec import AnyRow, from_json_text, hashes_bytes, json_text
@@ -134,7 +134,7 @@ def _refused(connection: Connection, name: ObjectName) -> SettingsError:
         select(found.id, state.label("state")).where(found.id == name.number)
     ).one_or_none()
     if row is None:
-        return SettingsError(f"there is no {name.word} {name}")
+        return unknown(name)
     how = "none of its labels has failed" if row.state is None else f"it is {row.state}"
     return SettingsError(
         f"{name} cannot be tried again: {how}",

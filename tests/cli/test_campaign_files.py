@@ -1,6 +1,7 @@
 """Campaign files with the plug-ins that are installed: shipped ones and the design's example."""
 
 import json
+import os
 import shutil
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -264,6 +265,9 @@ def test_check_looks_for_the_programs_of_labels_where_they_are_made(
     monkeypatch.setenv("ASE_CONFIG_PATH", str(tmp_path / "config.ini"))
     (tmp_path / "config.ini").touch()
     (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    for name in ("sbatch", "squeue", "scancel"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     pyscf = "{kind: pyscf, method: wb97x, basis: 6-31g*}"
     (tmp_path / "campaign.yaml").write_text(EXAMPLE.replace(pyscf, labeler))
     result = alflow("check", "campaign.yaml")
@@ -301,7 +305,11 @@ def test_check_says_what_the_database_does_not_allow(alflow, started):
     before = database.read_bytes()
     result = alflow("check", "campaign.yaml")
     assert result.code == 2
-    assert "seed 20261 → 7" in result.out
+    assert "water.db holds campaign 'water' at iteration 0" in result.out
+    assert "[AL301]" in result.err
+    (line,) = [line for line in result.err.splitlines() if line.startswith("  seed")]
+    assert line.split()[:4] == ["seed", "20261", "→", "7"]
+    assert "alflow resume water.db" in result.err
     assert database.read_bytes() == before
 
 
@@ -359,3 +367,43 @@ def test_a_misspelt_section_is_one_mistake(alflow, tmp_path):
     result = alflow("check", "campaign.yaml")
     assert "1 problem;" in result.err
     assert "did you mean 'acquire'?" in result.err
+
+
+def test_what_comes_next_has_the_options_of_the_check(alflow, tmp_path):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE)
+    result = alflow("check", "campaign.yaml", "--site", "local", "--db", "my water.db")
+    assert "Next: alflow run campaign.yaml --site local --db 'my water.db'" in result.err
+
+
+def test_a_check_fails_with_what_is_wrong_with_the_site(alflow, tmp_path, monkeypatch):
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE)
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = alflow("check", "campaign.yaml", "--site", "elsewhere.py")
+    assert (result.code, "[AL200]" in result.err) == (2, True)
+    assert "site: pool 'nodes' needs sbatch, squeue, scancel" in result.err
+
+
+def test_nothing_is_begun_without_the_programs_that_make_labels(alflow, tmp_path):
+    missing = "{kind: command, command: [no-such], level: {method: hf}}"
+    pyscf = "{kind: pyscf, method: wb97x, basis: 6-31g*}"
+    (tmp_path / "campaign.yaml").write_text(EXAMPLE.replace(pyscf, missing))
+    result = alflow("run", "campaign.yaml")
+    assert (result.code, "[AL201]" in result.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["campaign.yaml"]
+    assert alflow("run", "campaign.yaml", "--dry-run").code == 0
+
+
+def test_a_stage_that_fails_as_foreseen_shows_no_traceback(alflow, tmp_path):
+    water = "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+    (tmp_path / "start.xyz").write_text(water)
+    from_file = EXAMPLE.replace(
+        "{kind: molecules, smiles: [O], count: 32, molecules_per_structure: [1, 3]}",
+        "{kind: from_file, path: start.xyz}",
+    )
+    (tmp_path / "campaign.yaml").write_text(from_file)
+    result = alflow("try", "builder", "campaign.yaml")
+    assert result.code == 3
+    assert "start.xyz has 1 frames, 8 were asked for" in result.err
+    assert "loop.bootstrap" in result.err
+    assert "Traceback" not in result.err

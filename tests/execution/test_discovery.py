@@ -9,8 +9,9 @@ from alflow.execution.discovery import (
     site_from_slurm,
     site_text,
 )
+from alflow.execution.placeholders import placeholders
 from alflow.execution.scripts import submit_script
-from alflow.execution.sites import load_site, placeholders
+from alflow.execution.sites import load_site
 
 SINFO = """\
 cpu*|up|100|64|(null)|2-00:00:00

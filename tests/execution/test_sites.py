@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from alflow.core.errors import SiteError
+from alflow.execution.placeholders import placeholders, site_text
 from alflow.execution.schedulers import pbs_pool, seconds_of
 from alflow.execution.sites import (
     Pool,
@@ -12,9 +13,8 @@ from alflow.execution.sites import (
     list_sites,
     load_site,
     local_pool,
-    placeholders,
     site_file,
-    site_text,
+    usable_site,
 )
 
 
@@ -147,7 +147,7 @@ def test_a_site_file_is_loaded_by_path(tmp_path):
     ("text", "message"),
     [
         ("def site(): return 3", r"returned a int, not a Site"),
-        ("x = 1", "has no attribute 'site'"),
+        ("x = 1", "it has no function site"),
         ("def site(: pass", "SyntaxError"),
         ("import no_such_module", "no_such_module"),
         (
@@ -226,3 +226,47 @@ def test_a_second_try_with_more_may_have_a_pool_of_its_own():
     assert site.pool_of("label", larger=True) is large
     assert site.pool_of("train", larger=True) is small
     assert set(site.distinct_pools()) == {small, large}
+
+
+SLURM = """from alflow.execution.sites import Site
+from alflow.execution.slurm import slurm_pool
+
+def site():
+    return Site("cluster", pools={"*": slurm_pool("nodes", max_blocks=BLOCKS)})
+"""
+
+
+def test_a_site_is_used_only_where_its_scheduler_is(tmp_path, monkeypatch):
+    path = tmp_path / "cluster.py"
+    path.write_text(SLURM.replace("BLOCKS", "2"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        SiteError, match="'nodes' needs sbatch, squeue, scancel, not"
+    ) as told:
+        usable_site(str(path))
+    assert "login node" in told.value.next_step
+    for name in ("sbatch", "squeue", "scancel"):
+        (tmp_path / name).touch(mode=0o755)
+    assert usable_site(str(path)).name == "cluster"
+    assert usable_site("local").name == "local"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("BLOCKS", "0", "cluster.py:5: pool 'nodes': a number of"),
+        ("BLOCKS", "many", "cluster.py:5: NameError: name 'many'"),
+        ("import Site", "import Sites", "cluster.py:1: ImportError"),
+        ("site():", "site()", "cluster.py:4: SyntaxError"),
+        ("def site", "def sites", "cluster.py: it has no function site()"),
+    ],
+)
+def test_a_mistake_in_a_site_file_is_told_with_its_line(
+    tmp_path, monkeypatch, old, new, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cluster.py").write_text(SLURM.replace(old, new))
+    with pytest.raises(SiteError) as told:
+        load_site("cluster.py")
+    assert told.value.message.startswith(message)
+    assert told.value.consequence == "Nothing was started."

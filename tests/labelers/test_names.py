@@ -3,7 +3,12 @@
 import pytest
 
 from alflow.core.errors import SettingsError
-from alflow.labelers.names import canonical_basis, canonical_method, fitting_basis
+from alflow.labelers.names import (
+    canonical_basis,
+    canonical_method,
+    fitting_basis,
+    usual_spelling,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +62,20 @@ def test_basis_sets_have_one_spelling_and_a_fitting_set():
     assert fitting_basis("def2svp") == "def2-universal-jkfit"
     with pytest.raises(SettingsError, match="empty"):
         canonical_basis(" - ")
+
+
+@pytest.mark.parametrize(
+    ("plain", "usual"),
+    [
+        ("631g*", "6-31g*"),
+        ("6311++g**", "6-311++g**"),
+        ("321g", "3-21g"),
+        ("augccpvtz", "aug-cc-pvtz"),
+        ("ccpvdz", "cc-pvdz"),
+        ("def2svp", "def2svp"),
+        ("sto3g", "sto3g"),
+    ],
+)
+def test_suggestions_are_spelt_as_in_papers(plain, usual):
+    assert usual_spelling(plain) == usual
+    assert canonical_basis(usual) == plain

@@ -3,7 +3,8 @@
 import pytest
 
 from alflow.execution.discovery import site_from_slurm
-from alflow.execution.sites import load_site, placeholders
+from alflow.execution.placeholders import placeholders
+from alflow.execution.sites import load_site
 
 pytestmark = pytest.mark.slurm
 

@@ -27,7 +27,7 @@ from alflow.models.ani.pretrained import (
     part_of,
     read_pretrained,
 )
-from alflow.registry import Settings
+from alflow.registry import Settings, refused
 
 if TYPE_CHECKING:
     from alflow.models.ani.ensemble import AniEnsemble
@@ -118,8 +118,7 @@ class AniSettings(Settings):
         try:
             found = read_pretrained(str(values["pretrained"]))
         except SettingsError as error:
-            hint = f" ({error.next_step})" if error.next_step else ""
-            raise ValueError(f"pretrained: {error.message}{hint}") from error
+            raise refused(error, "pretrained") from error
         return {"members": found["members"], **values, "pretrained": found}
 
     @model_validator(mode="after")
@@ -158,7 +157,7 @@ class AniSettings(Settings):
                 )
             if self.angular_cutoff_A > self.radial_cutoff_A:
                 raise ValueError(
-                    f"angular_cutoff_A ({self.angular_cutoff_A} Å) is beyond "
+                    f"angular_cutoff_A: is {self.angular_cutoff_A} Å, beyond "
                     f"radial_cutoff_A ({self.radial_cutoff_A} Å)"
                 )
         elif fixed := sorted(DESCRIPTOR_FIELDS & self.model_fields_set):

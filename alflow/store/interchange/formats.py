@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from alflow.core.errors import SettingsError, closest
+from alflow.core.filenames import similar
 from alflow.store.interchange.diagnosis import Reading
 from alflow.store.interchange.frames import ExportedFrame, ImportedFrame
 from alflow.store.interchange.options import FileContent, ReadOptions, unreadable
@@ -104,7 +105,9 @@ def format_of(path: Path, name: str | None) -> Format:
         SettingsError: If there is no such file, or its format cannot be told.
     """
     if not path.exists():
-        raise unreadable(path, "there is no such file")
+        match = similar(path)
+        hint = f"; did you mean {match!r}?" if match else ""
+        raise unreadable(path, f"there is no such file{hint}")
     if name is not None:
         return named_format(name)
     found = _by_content(path) or _by_suffix(path)
