@@ -20,7 +20,7 @@ from alflow.report.content import (
     SelectedStructure,
     Standing,
 )
-from alflow.report.estimates import survival_curve, timeline
+from alflow.report.estimates import packed, survival_curve, timeline
 from alflow.report.labeling import labeling
 from alflow.report.mistakes import Mistakes, by_element
 from alflow.report.moments import Moment, end_of, seen_at
@@ -28,6 +28,7 @@ from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
 from alflow.store import CampaignState, Split, Store, history, mistakes, predictions
 from alflow.store.audits import audits
+from alflow.store.campaigns import workers
 from alflow.store.chosen import chosen, force_pairs
 from alflow.store.lifetimes import lifetimes, path_counts
 from alflow.store.past import coverages, gate_of
@@ -38,6 +39,7 @@ from alflow.store.yields import all_yields
 MAX_SELECTED = 12
 MAX_ATTEMPTS = 20
 MAX_IDS = 8
+MAX_MESSAGES = 3
 MAX_WORST = 10
 MAX_TOLD = 20_000
 """Labels that are asked how long they took."""
@@ -188,7 +190,7 @@ class _Reader:
             for count in self._labels
             if count.split != Split.TEST and count.iteration not in promotions
         )
-        max_labels = readings.whole_at(config, "stop", "budget", "labels")
+        budget = readings.numbers_at(config, "stop", "budget")
         standing = Standing.STOPPED
         match overview.state:
             case CampaignState.RUNNING:
@@ -198,16 +200,20 @@ class _Reader:
             case CampaignState.FAILED:
                 standing = Standing.FAILED
             case CampaignState.FINISHED:
-                spent = max_labels is not None and requested >= max_labels
-                standing = Standing.BUDGET if spent else Standing.ITERATIONS
+                last = iterations[-1].number if iterations else None
+                standing = readings.standing_at_end(requested, last, config)
         return Outcome(
             standing=standing,
             reason=overview.verdict,
             phase=iterations[-1].phase if iterations and not iterations[-1].ended else "",
             n_requested=requested,
             max_iterations=readings.whole_at(config, "loop", "max_iterations"),
-            max_labels=max_labels,
-            converged=readings.numbers_at(config, "stop", "converged"),
+            max_labels=readings.whole_at(config, "stop", "budget", "labels"),
+            max_core_hours=budget.get("core_hours"),
+            max_wall_hours=budget.get("wall_hours"),
+            converged=readings.convergence(config),
+            n_members=readings.members_asked_for(config),
+            has_test=readings.at(config, "test") is not None,
         )
 
     def _iterations(self) -> tuple[IterationRow, ...]:
@@ -317,7 +323,9 @@ class _Reader:
                     count,
                     tuple(row.structure_id for row in latest),
                     tuple(row.task_id for row in latest if row.task_id is not None),
-                    latest[0].message,
+                    "; ".join(
+                        list(dict.fromkeys(row.message for row in latest))[:MAX_MESSAGES]
+                    ),
                 )
             )
         return tuple(found)
@@ -325,7 +333,9 @@ class _Reader:
     def _timeline(self, as_of: float) -> Timeline:
         attempts = self._then.of_attempts(history.attempts(self._connection))
         queued = [one for one in history.queued(self._connection) if one.since <= as_of]
-        work, waiting = readings.work(attempts, queued, as_of)
+        done, waiting = readings.work(attempts, queued, as_of)
+        n_workers = sum(pool.n for pool in workers(self._connection).values())
+        work = packed(done, n_workers)
         drawn = timeline(work)
         return replace(drawn, time=attributed(work, waiting, len(drawn.lanes)))
 

@@ -32,6 +32,7 @@ class Standing(StrEnum):
     RUNNING = "running"
     CONVERGED = "converged"
     BUDGET = "budget spent"
+    TIME = "time spent"
     ITERATIONS = "iterations used up"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -77,7 +78,11 @@ class Outcome:
         n_requested: Labels asked for so far, as the budget counts them.
         max_iterations: Largest number of iterations allowed, None if unknown.
         max_labels: Largest number of labels allowed, None if there is no such rule.
+        max_core_hours: Largest number of core-hours allowed, None if there is no such rule.
+        max_wall_hours: Longest time allowed [h], None if there is no such rule.
         converged: What counts as converged, by name of the rule.
+        n_members: Members that the ensemble is to have, None if unknown.
+        has_test: Whether there is a test set.
     """
 
     standing: Standing
@@ -86,7 +91,11 @@ class Outcome:
     n_requested: int = 0
     max_iterations: int | None = None
     max_labels: int | None = None
+    max_core_hours: float | None = None
+    max_wall_hours: float | None = None
     converged: Mapping[str, float] = field(default_factory=dict)
+    n_members: int | None = None
+    has_test: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +203,7 @@ class LabelFailures:
         count: How many.
         structure_ids: The latest of them, newest first.
         task_ids: Their tasks, in the same order.
-        message: Message of the latest.
+        message: Messages of the latest, each once; a few.
     """
 
     kind: str
@@ -358,9 +367,10 @@ class CampaignReport:
 
     @property
     def n_members_left_out(self) -> int:
-        """Members that the newest trained generation lacks beside the one with most."""
+        """Members that the newest trained generation lacks of those that were asked for."""
         trained = [row.n_members for row in self.generations if row.n_members]
-        return max(trained) - trained[-1] if trained else 0
+        asked = self.outcome.n_members or 0
+        return max(asked, *trained) - trained[-1] if trained else 0
 
     @property
     def in_use(self) -> tuple[GenerationRow, ...]:

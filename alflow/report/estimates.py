@@ -143,6 +143,40 @@ class Work:
         return self.start if self.handed is None else min(self.handed, self.start)
 
 
+def packed(work: Sequence[Work], n_workers: int) -> list[Work]:
+    """Attempts moved to where the workers that there are can have run them.
+
+    When a body ended is known by when its result was taken in. After a manager was away, or busy,
+    many are taken in at once, as if more had run at the same time than there are workers. Such a
+    body began earlier, but not before it was handed out; where that does not help it stays.
+
+    Args:
+        work: All attempts.
+        n_workers: How many one machine can run at the same time, 0 if that is not known.
+    """
+    moved = list(work)
+    # of each machine: when the first attempt of each of its workers began, of those seen yet
+    since: dict[str, list[float]] = defaultdict(list)
+    latest_first = sorted(
+        range(len(moved)), key=lambda k: (-moved[k].end, -moved[k].start, moved[k].kind, k)
+    )
+    for k in latest_first:
+        item, lanes = moved[k], since[work[k].worker]
+        fits = [n for n, first in enumerate(lanes) if first >= item.end]
+        if fits:
+            lanes[min(fits, key=lambda n: lanes[n])] = item.start
+            continue
+        if lanes and 0 < n_workers <= len(lanes):
+            lane = max(range(len(lanes)), key=lambda n: lanes[n])
+            start = lanes[lane] - (item.end - item.start)
+            if start >= item.handed_out:
+                moved[k] = replace(item, start=start, end=lanes[lane])
+                lanes[lane] = start
+                continue
+        lanes.append(item.start)
+    return moved
+
+
 def timeline(work: Sequence[Work]) -> Timeline:
     """Lay attempts out in lanes: on each worker as many as it ran at the same time."""
     if not work:

@@ -22,7 +22,8 @@ def structures(report: CampaignReport) -> Section:
         return section
     iteration = report.selected[0].iteration
     title = f"Chosen in i{iteration}, largest force spread first"
-    listed = Panel(title, table=tables.selected(report), is_wide=True)
+    caption = _use(report, iteration)
+    listed = Panel(title, caption=caption, table=tables.selected(report), is_wide=True)
     cards = _cards(report.selected)
     if not cards:
         return Section(section.name, section.heading, (listed,))
@@ -34,6 +35,19 @@ def structures(report: CampaignReport) -> Section:
         is_wide=True,
     )
     return Section(section.name, section.heading, (shown, listed))
+
+
+def _use(report: CampaignReport, iteration: int) -> str:
+    """How many there are of which some are shown, and who learns from their labels."""
+    decided = {row.number: row.decisions for row in report.iterations}.get(iteration, {})
+    total = max(len(report.selected), decided.get("selected", 0))
+    learns = [row.number for row in report.generations if row.number >= iteration]
+    who = f"g{learns[0]} is" if learns else "the next generation will be"
+    return (
+        f"{len(report.selected)} of {total}; {who} the first to learn from their labels. All of "
+        f"them: alflow ls candidates --iteration {iteration}. This page for what an earlier "
+        "generation learnt from, g3 for example: alflow report --iteration 3."
+    )
 
 
 def _cards(chosen: tuple[SelectedStructure, ...]) -> tuple[Card, ...]:

@@ -20,11 +20,23 @@ def labels(report: CampaignReport) -> Section:
         title = "Labels that failed, by kind"
         panels.append(Panel(title, table=tables.label_failures(report), is_wide=True))
     if report.attempts_failed:
-        title = "Attempts that gave no result"
-        panels.append(Panel(title, table=tables.failed_attempts(report), is_wide=True))
+        panels.append(_attempts(report))
     elif report.timeline.bars and not report.label_failures:
         panels.append(Panel("No label and no attempt has failed."))
     return replace(section, panels=tuple(panels))
+
+
+def _attempts(report: CampaignReport) -> Panel:
+    n, n_shown = report.n_attempts_failed, len(report.attempts_failed)
+    title = f"{count(n, 'attempt')} gave no result"
+    if n_shown < n:
+        title = f"{title}; the latest {n_shown}"
+    caption = (
+        "An attempt is one try of a task. The task was tried again, or waits for it, unless it "
+        "was given up. Lost: its worker, or the manager that had handed it out, was gone."
+    )
+    table = tables.failed_attempts(report)
+    return Panel(title, caption=caption, table=table, is_wide=True)
 
 
 def _outcomes(report: CampaignReport) -> tuple[Panel, ...]:

@@ -49,6 +49,9 @@ def _name(one: LabelError) -> str:
 
 def _element_title(rows: tuple[ElementError, ...]) -> str:
     worst = max(rows, key=lambda row: row.force_rmse)
+    if len({row.element for row in rows}) == 1:
+        labels = "the test set" if worst.which == TEST else "new labels"
+        return f"Forces on {worst.element} are wrong by {milli(worst.force_rmse)} meV/Å on {labels}"
     return f"Forces are most wrong on {worst.element}: {milli(worst.force_rmse)} meV/Å"
 
 

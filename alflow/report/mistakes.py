@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alflow.core.elements import SYMBOLS
-from alflow.store.mistakes import AtomErrors, LabelError, OriginError
+from alflow.store.mistakes import NEW, AtomErrors, LabelError, OriginError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,17 @@ class Mistakes:
     by_element: tuple[ElementError, ...] = ()
     by_origin: tuple[OriginError, ...] = ()
     worst: tuple[LabelError, ...] = ()
+
+    @property
+    def force_rmse_new(self) -> float | None:
+        """Error of the forces on the new labels, whatever sampled them [eV/Å]; None without any."""
+        rows = [
+            (one.n_labels, one.force)
+            for one in self.by_origin
+            if one.which == NEW and one.force is not None
+        ]
+        total = sum(n for n, _ in rows)
+        return math.sqrt(sum(n * square for n, square in rows) / total) if total else None
 
 
 def by_element(found: Iterable[AtomErrors]) -> tuple[ElementError, ...]:

@@ -17,6 +17,7 @@ from alflow.report.content import (
     LabelNoise,
     PropertyReport,
     SelectedStructure,
+    Standing,
 )
 from alflow.report.estimates import Work, calibration_factor, coverage
 from alflow.report.provenance import SettingChange
@@ -75,6 +76,47 @@ def numbers_at(settings: Mapping[str, Any], *path: str) -> dict[str, float]:
     }
 
 
+def convergence(settings: Mapping[str, Any]) -> dict[str, float]:
+    """What counts as converged, by name of the rule; of one with several numbers the main one."""
+    place = ("stop", "converged")
+    main = {"audit": "share", "plateau": "iterations"}
+    nested = {
+        name: numbers_at(settings, *place, name).get(number)
+        for name, number in main.items()
+    }
+    return {
+        **numbers_at(settings, *place),
+        **{name: number for name, number in nested.items() if number is not None},
+    }
+
+
+def members_asked_for(settings: Mapping[str, Any]) -> int | None:
+    """Members that the ensemble is to have; None if weights from elsewhere decide that."""
+    if at(settings, "model", "pretrained") is not None:
+        return None
+    return whole_at(settings, "model", "members")
+
+
+def standing_at_end(
+    n_requested: int, last: int | None, settings: Mapping[str, Any]
+) -> Standing:
+    """Which limit ended a campaign that did not converge.
+
+    Args:
+        n_requested: Labels asked for, as the budget counts them.
+        last: Number of the last iteration.
+        settings: Settings of the campaign, resolved.
+    """
+    max_labels = whole_at(settings, "stop", "budget", "labels")
+    if max_labels is not None and n_requested >= max_labels:
+        return Standing.BUDGET
+    limit = whole_at(settings, "loop", "max_iterations")
+    times = numbers_at(settings, "stop", "budget").keys() & {"core_hours", "wall_hours"}
+    if times and limit is not None and last is not None and last < limit:
+        return Standing.TIME
+    return Standing.ITERATIONS
+
+
 def spread_sample(
     number: int, rows: Sequence[CandidateSpread], gate: Gate | None
 ) -> SpreadSample:
@@ -123,6 +165,7 @@ def _calibration(
         is_audit=np.array([row.reason == "audit" for row in rows])[listed],
         factor=calibration_factor(force_spread, force_error),
         coverage=coverage(energy_spread, energy_error),
+        n_audit=sum(row.reason == "audit" for row in rows),
     )
 
 
@@ -237,7 +280,8 @@ def work(
 ) -> tuple[list[Work], list[Waiting]]:
     """Attempts as work on a machine, and the times in which tasks waited for theirs.
 
-    A result tells how long its body computed; it is taken to have ended when it was taken in.
+    A result tells how long its body computed; it is taken to have ended when it was taken in. An
+    attempt that no worker took was no work: its task waited.
 
     Args:
         tries: All attempts, in the order in which they were handed out.
@@ -245,19 +289,22 @@ def work(
         as_of: End of what has not ended [s].
     """
     hosts = sorted({one.host for one in tries if one.host})
-    # Only attempts with a result tell their host; with one host there is nothing to guess.
+    # One that runs does not tell its host; with one host there is nothing to guess.
     unknown = hosts[0] if len(hosts) == 1 else "host unknown"
     done, waiting = [], [Waiting(one.kind, one.since, as_of) for one in queued]
     since: dict[int, float] = {}
     for one in tries:
         end = as_of if one.ended is None else max(one.started, one.ended)
-        start = one.started if one.wall_s is None else max(one.started, end - one.wall_s)
-        host, is_failed = one.host or unknown, one.state == "failed"
-        done.append(Work(host, one.kind, start, end, is_failed, one.started, one.iteration))
-        waiting.append(
-            Waiting(one.kind, since.get(one.task_id, one.published), one.started)
-        )
+        began = since.get(one.task_id, one.published)
         since[one.task_id] = end
+        is_failed = one.state == "failed"
+        if is_failed and one.host is None:
+            waiting.append(Waiting(one.kind, began, end))
+            continue
+        start = one.started if one.wall_s is None else max(one.started, end - one.wall_s)
+        host = one.host or unknown
+        done.append(Work(host, one.kind, start, end, is_failed, one.started, one.iteration))
+        waiting.append(Waiting(one.kind, began, one.started))
     return done, waiting
 
 

@@ -1,6 +1,7 @@
 """Puts a report together as one HTML page that needs nothing else, or as JSON."""
 
 import math
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -64,8 +65,15 @@ def _asset(name: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """A text in which no line ends inside a unit such as meV/Å."""
-    return text.replace("/Å", f"/{WORD_JOINER}Å").replace(" meV", "\N{NO-BREAK SPACE}meV")
+    """A text in which no line ends inside a unit such as meV/Å, or before the unit of a number."""
+    whole = text.replace("/Å", f"/{WORD_JOINER}Å").replace(
+        "core-s", "core\N{NON-BREAKING HYPHEN}s"
+    )
+    return _UNIT.sub("\N{NO-BREAK SPACE}", whole)
+
+
+_UNIT = re.compile(r" (?=meV)|(?<=\d) (?=(?:%|s|min|h|d|fs|ps)(?!\w))")
+"""Spaces that belong to a unit."""
 
 
 def facts(report: CampaignReport) -> list[tuple[str, str]]:

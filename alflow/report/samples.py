@@ -48,6 +48,7 @@ class CalibrationSample:
         is_audit: Whether a structure was drawn at random, (labels,).
         factor: Median of force error over force spread, None without data.
         coverage: Observed share of energy errors within the interval, by nominal share.
+        n_audit: Labels of frames that were drawn at random.
     """
 
     iteration: int
@@ -60,6 +61,7 @@ class CalibrationSample:
     is_audit: Bool[np.ndarray, " labels"]
     factor: float | None = None
     coverage: Mapping[float, float] = field(default_factory=dict)
+    n_audit: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -22,7 +22,7 @@ from alflow.report.work_sections import timeline
 
 def tiles(report: CampaignReport) -> tuple[Tile, ...]:
     """The numbers at the top of the page."""
-    force, energy = _change(report, "force_rmse"), _change(report, "energy_rmse")
+    energy = _change(report, "energy_rmse")
     flagged, flagged_note = _flagged(report)
     pending = sum(row.n_labels_pending for row in report.iterations)
     hours = report.timeline.hours
@@ -33,7 +33,7 @@ def tiles(report: CampaignReport) -> tuple[Tile, ...]:
             "",
             f"+{grouped(report.n_labels_new)} in the last iteration",
         ),
-        Tile("test force RMSE", force[0], "meV/Å", force[1]),
+        _force_error(report),
         Tile("test energy RMSE", energy[0], "meV/atom", energy[1]),
         Tile("trajectories flagged", flagged, "", flagged_note),
         Tile(
@@ -51,10 +51,22 @@ def tiles(report: CampaignReport) -> tuple[Tile, ...]:
     )
 
 
+def _force_error(report: CampaignReport) -> Tile:
+    """The error on the test set; on new labels where there is no test set."""
+    found = report.mistakes
+    if report.validated or report.outcome.has_test or found.force_rmse_new is None:
+        value, note = _change(report, "force_rmse")
+        return Tile("test force RMSE", value, "meV/Å", note)
+    note = f"of i{found.iteration}, before they were learnt from"
+    return Tile("force RMSE, new labels", milli(found.force_rmse_new), "meV/Å", note)
+
+
 def _change(report: CampaignReport, name: str) -> tuple[str, str]:
-    rows = [row for row in report.validated if getattr(row, name) is not None]
+    rows = report.in_use or report.validated
+    rows = tuple(row for row in rows if getattr(row, name) is not None)
     if not rows:
-        return NONE, "no test set evaluated yet"
+        has_test = report.outcome.has_test
+        return NONE, "no test set evaluated yet" if has_test else "there is no test set"
     now = milli(getattr(rows[-1], name))
     if len(rows) == 1:
         return now, f"g{rows[-1].number}"
@@ -96,6 +108,10 @@ def _learning(report: CampaignReport) -> Section:
     fates = _fates(report)
     if not rows:
         text = "No generation has been validated on the test set yet."
+        if not report.outcome.has_test:
+            text = (
+                "There is no test set (test in the campaign file): no curve of its error."
+            )
         return replace(section, panels=fates, empty=text)
     caption = (
         f"Errors of the ensemble mean on the same {count(rows[-1].n_test, 'test structure')} "
@@ -144,7 +160,10 @@ def _spread(report: CampaignReport) -> Section:
         if sample.gate
         else "The acquisition rule does not tell its thresholds."
     )
-    caption = f"Spread of g{sample.generation} over its members. {limits}"
+    caption = (
+        f"Spread of g{sample.generation} over its members; the last bar holds all beyond it. "
+        f"{limits}"
+    )
     panels = []
     titles = {
         "force_max": wording.spread_title(sample),

@@ -32,13 +32,14 @@ def histogram(sample: SpreadSample, measure: str) -> Table:
 def calibration(samples: Sequence[CalibrationSample]) -> Table:
     """Factor and coverage by iteration, last first."""
     shares = (0.50, 0.80, 0.95)
-    leading = ("new labels of", "predicted by", "labels", "error / spread")
+    leading = ("new labels of", "predicted by", "labels", "at random", "error / spread")
     columns = (*leading, *(f"within {100 * share:.0f} %" for share in shares))
     rows = [
         (
             f"i{sample.iteration}",
             f"g{sample.generation}",
             grouped(sample.n_labels),
+            grouped(sample.n_audit),
             significant(sample.factor, 3),
             *(percent(sample.coverage.get(share)) for share in shares),
         )

@@ -66,6 +66,7 @@ WORDS = frozenset(
             "origin",
             "predicted by",
             "property",
+            "quantity",
             "reference by",
             "after",
             "before",

@@ -27,8 +27,11 @@ from alflow.store.yields import ArmYield
 LABEL_FAILURE_LIMIT = 0.05
 """Share of labels that fail which is worth a look even if a few are normal."""
 
-CALIBRATED = (0.5, 2.0)
+CALIBRATED = (0.75, 1.33)
 """Range of error over spread within which a spread counts as calibrated."""
+
+USABLE = (0.5, 2.0)
+"""Range of error over spread within which a spread that is not calibrated needs no attention."""
 
 WITHIN_SPREADS = 2.0
 """An error of this many spreads is one that the ensemble knows of."""
@@ -38,6 +41,7 @@ TONES = {
     Standing.RUNNING: "busy",
     Standing.CONVERGED: "good",
     Standing.BUDGET: "warn",
+    Standing.TIME: "warn",
     Standing.ITERATIONS: "warn",
     Standing.STOPPED: "warn",
     Standing.FAILED: "bad",
@@ -63,6 +67,7 @@ PHASES = {
 ENDINGS = {
     Standing.CONVERGED: "Converged",
     Standing.BUDGET: "Ended by the label budget",
+    Standing.TIME: "Ended by the budget of time",
     Standing.ITERATIONS: "Ended by the iteration limit",
     Standing.STOPPED: "Stopped",
     Standing.FAILED: "Failed",
@@ -72,6 +77,8 @@ ENDINGS = {
 NEXT_STEPS = {
     Standing.EMPTY: "It starts with: alflow run campaign.yaml.",
     Standing.BUDGET: "To go on, raise stop.budget.labels in the campaign file "
+    "and run it again.",
+    Standing.TIME: "To go on, raise what is spent of stop.budget in the campaign file "
     "and run it again.",
     Standing.ITERATIONS: "To go on, raise loop.max_iterations in the campaign file "
     "and run it again.",
@@ -142,12 +149,45 @@ def _caveats(report: CampaignReport) -> Iterator[str]:
 
 
 def _reason(report: CampaignReport) -> str:
-    if report.outcome.reason:
-        return sentence(report.outcome.reason)
-    parts = [part for part in (_error_trend(report.in_use), _flag_trend(report)) if part]
-    if not parts:
-        return "There is no test error and no trajectory to judge by yet."
-    return sentence("; ".join(parts))
+    if not report.outcome.reason:
+        return (
+            _trends(report) or "There is no test error and no trajectory to judge by yet."
+        )
+    parts = [sentence(report.outcome.reason)]
+    if report.outcome.standing in LIMITS:
+        parts += [part for part in (_trends(report), _not_converged(report)) if part]
+    return " ".join(parts)
+
+
+LIMITS = (Standing.BUDGET, Standing.TIME, Standing.ITERATIONS)
+"""Ends that say nothing about whether the ensemble is good."""
+
+
+def _trends(report: CampaignReport) -> str:
+    """How good the ensemble is, a sentence; empty if nothing tells."""
+    error = _error_trend(report.in_use) or _error_on_new_labels(report)
+    text = "; ".join(filter(None, (error, _flag_trend(report))))
+    return sentence(text) if text else ""
+
+
+def _not_converged(report: CampaignReport) -> str:
+    """What would have been enough for a campaign that ended at a limit."""
+    rules = [_rule(name, value) for name, value in report.outcome.converged.items()]
+    if not rules:
+        return sentence(NO_RULE)
+    return f"It is not converged: that would be when {', or '.join(rules)}."
+
+
+NO_RULE = "no criterion of convergence is set"
+"""What is said of a campaign with an empty stop.converged."""
+
+
+def _error_on_new_labels(report: CampaignReport) -> str:
+    """For a campaign without a test set."""
+    error, iteration = report.mistakes.force_rmse_new, report.mistakes.iteration
+    if error is None:
+        return ""
+    return f"forces of the new labels of i{iteration} were off by {milli(error)} meV/Å"
 
 
 def _error_trend(rows: Sequence[GenerationRow]) -> str:
@@ -198,9 +238,14 @@ def _rules(report: CampaignReport) -> str:
     if outcome.max_labels is not None:
         asked = grouped(outcome.n_requested)
         rules.append(f"{grouped(outcome.max_labels)} labels are spent ({asked} so far)")
+    if outcome.max_core_hours is not None:
+        rules.append(f"{outcome.max_core_hours:g} core-hours are spent")
+    if outcome.max_wall_hours is not None:
+        rules.append(f"{outcome.max_wall_hours:g} hours have passed")
     if outcome.max_iterations is not None:
         rules.append(f"iteration {outcome.max_iterations} ends")
-    return ", or ".join(rules) if rules else "it is stopped"
+    limits = ", or ".join(rules) if rules else "it is stopped"
+    return limits if outcome.converged else f"{limits}; {NO_RULE}"
 
 
 def _rule(name: str, value: float) -> str:
@@ -208,6 +253,16 @@ def _rule(name: str, value: float) -> str:
         return f"the test force error is {1000 * value:g} meV/Å or less"
     if name == "survival_ps":
         return f"all trajectories survive {value:g} ps"
+    if name == "audit":
+        share = percent(value)
+        return (
+            f"surely less than {share} of frames drawn at random are beyond the tolerance"
+        )
+    if name == "plateau":
+        return f"the test force error has not fallen for {count(int(value), 'iteration')}"
+    if name == "stalled":
+        n = count(int(value), "iteration")
+        return f"fewer frames than places are beyond the tolerance for {n}"
     return f"{name.replace('_', ' ')} reaches {value:g}"
 
 
@@ -254,12 +309,19 @@ def calibration_title(sample: CalibrationSample) -> str:
             f"The spread of g{sample.generation} is calibrated: error is {factor} × spread"
         )
     word = "overconfident" if sample.factor > 1 else "too cautious"
+    if is_usable(sample.factor):
+        word = f"a little {word}"
     return f"The spread of g{sample.generation} is {word}: error is {factor} × spread"
 
 
 def is_calibrated(factor: float) -> bool:
     """Whether errors are about as large as the spread says."""
     return CALIBRATED[0] <= factor <= CALIBRATED[1]
+
+
+def is_usable(factor: float) -> bool:
+    """Whether errors are not so far from what the spread says that a person should look."""
+    return USABLE[0] <= factor <= USABLE[1]
 
 
 def calibration_note(sample: CalibrationSample) -> str:

@@ -12,6 +12,7 @@ from alflow.report.estimates import (
     calibration_factor,
     coverage,
     fraction_at,
+    packed,
     rank_correlation,
     survival_curve,
     timeline,
@@ -138,3 +139,42 @@ def test_work_in_a_lane_never_overlaps(items):
     for lane in range(len(drawn.lanes)):
         bars = sorted((bar.start, bar.end) for bar in drawn.bars if bar.lane == lane)
         assert all(one[1] <= two[0] for one, two in pairwise(bars))
+
+
+def body(start, end, handed=0.0, worker="a"):
+    return Work(worker, "label", start, end, is_failed=False, handed=handed)
+
+
+def test_results_that_were_taken_in_at_once_need_no_more_workers_than_there_are():
+    work = [body(4.0, 10.0), body(5.0, 10.0), body(7.0, 10.0), body(8.0, 10.0, 7.5)]
+    moved = packed(work, 2)
+    assert [(one.start, one.end) for one in moved] == [
+        (1.0, 7.0),
+        (3.0, 8.0),
+        *[(7.0, 10.0)],
+        (8.0, 10.0),
+    ]
+    assert len(timeline(moved).lanes) == 2
+    assert len(timeline(work).lanes) == 4
+    assert packed(work, 4) == work
+    assert packed(work, 0) == work
+
+
+def test_nothing_is_moved_before_it_was_handed_out_nor_to_another_machine():
+    late = [body(4.0, 10.0, 4.0), body(5.0, 10.0, 4.0)]
+    assert packed(late, 1) == late
+    apart = [body(4.0, 10.0), body(5.0, 10.0, worker="b")]
+    assert packed(apart, 1) == apart
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(0, 9)), max_size=30
+    ),
+    st.integers(0, 4),
+)
+def test_what_is_moved_stays_as_long_and_within_what_is_known(spans, n_workers):
+    work = [body(float(s), float(s + d), float(max(0, s - h))) for s, d, h in spans]
+    for before, after in zip(work, packed(work, n_workers), strict=True):
+        assert after.end - after.start == before.end - before.start
+        assert before.handed <= after.start <= before.start

@@ -48,7 +48,7 @@ def test_outcomes_times_and_methods_have_their_sentences(running):
     assert rungs == "11 % of the labels needed another way to converge"
     assert (failures, attempts) == (
         "Labels that failed, by kind",
-        "Attempts that gave no result",
+        "3 attempts gave no result",
     )
     usual = replace(running.labeling, rungs=running.labeling.rungs[:1])
     assert "All 88 labels converged in the usual way" in titles(

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 
 from alflow.loop.outlook import Forecast, LabelsLeft, LevelCost
-from alflow.report import provenance_tables
+from alflow.report import mistake_panels, provenance_tables
 from alflow.report.content import Standing
 from alflow.report.gallery import MAX_ATOMS_DRAWN
+from alflow.report.mistakes import ElementError, Mistakes
 from alflow.report.provenance import Provenance, SettingChange
-from alflow.report.render import outline, render_html, report_json
+from alflow.report.render import outline, render_html, report_json, unbroken
 from alflow.report.samples import Timeline
 from alflow.report.sections import sections
 from alflow.report.tables import Table, plain
 from alflow.report.work_tables import label_costs
+from alflow.store.mistakes import NEW, TEST
 
 MAX_BYTES = 300_000
 VIEWER = files("alflow.report").joinpath("templates/viewer.js").read_text("utf-8").strip()
@@ -364,3 +366,44 @@ def test_what_changed_on_the_way_is_in_the_provenance(running):
         ("login3 (pid 1)", "began"),
     ]
     assert provenance_tables.setting({"a": [1]}) == '{"a": [1]}'
+
+
+def test_units_are_not_parted_from_their_numbers():
+    assert unbroken("75 % of 3 ps, 1.5 s; 4 samples") == (
+        "75\xa0% of 3\xa0ps, 1.5\xa0s; 4 samples"
+    )
+    assert unbroken("12 meV/Å, core-s") == "12\xa0meV/\u2060Å, core\u2011s"
+
+
+def test_a_picture_that_turns_keeps_its_words():
+    assert 'place.setAttribute("aria-label", words)' in VIEWER
+
+
+def test_chosen_structures_say_who_learns_from_them(running):
+    (panel,) = [
+        p for s in sections(running) for p in s.panels if p.title.startswith("Chosen")
+    ]
+    assert panel.caption.startswith(
+        "10 of 48; g7 is the first to learn from their labels. All of them: alflow ls "
+        "candidates --iteration 7."
+    )
+    asked = replace(running, generations=running.generations[:-1])
+    (panel,) = [
+        p for s in sections(asked) for p in s.panels if p.title.startswith("Chosen")
+    ]
+    assert "the next generation will be the first" in panel.caption
+
+
+def test_failed_attempts_say_how_many_are_left_out(running):
+    report = replace(running, n_attempts_failed=150)
+    titles = [panel.title for section in sections(report) for panel in section.panels]
+    assert "150 attempts gave no result; the latest 3" in titles
+
+
+def test_forces_on_the_only_element_are_not_most_wrong_there(running):
+    rows = (
+        ElementError(NEW, "Al", 40, 0.0769, 1.4),
+        ElementError(TEST, "Al", 9, 0.05, 1.0),
+    )
+    (first, *_) = mistake_panels.panels(Mistakes(7, 7, rows))
+    assert first.title == "Forces on Al are wrong by 76.9 meV/Å on new labels"

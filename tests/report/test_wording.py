@@ -10,6 +10,7 @@ from alflow.report.attention import MAX_BULLETS, bullets
 from alflow.report.attribution import Use
 from alflow.report.content import GenerationRow, LabelFailures, LabelNoise, Standing
 from alflow.report.estimates import survival_curve
+from alflow.report.mistakes import Mistakes
 from alflow.report.quantities import (
     count,
     duration,
@@ -20,6 +21,8 @@ from alflow.report.quantities import (
     simulated,
 )
 from alflow.report.samples import WorkerTime
+from alflow.report.sections import tiles
+from alflow.store.mistakes import NEW, OriginError
 
 
 def standing(report, value, reason=""):
@@ -50,6 +53,7 @@ def test_a_running_campaign_says_where_why_and_until_when(running):
             "Generation g7 is ready",
         ),
         (Standing.BUDGET, "warn", "Ended by the label budget", "raise stop.budget.labels"),
+        (Standing.TIME, "warn", "Ended by the budget of time", "of stop.budget"),
         (
             Standing.ITERATIONS,
             "warn",
@@ -66,8 +70,62 @@ def test_an_ended_campaign_repeats_the_reason(running, value, tone, state, next_
     assert verdict.tone == tone
     assert verdict.state.startswith(state)
     assert verdict.state.endswith("with 426 labelled structures.")
-    assert verdict.why == "Because 3 of 4 did."
+    assert verdict.why.startswith("Because 3 of 4 did.")
+    assert (verdict.why == "Because 3 of 4 did.") == (value not in wording.LIMITS)
     assert next_step in verdict.next_step
+
+
+def test_an_end_at_a_limit_tells_how_good_it_is_and_what_would_have_been_enough(running):
+    ended = standing(running, Standing.ITERATIONS, "the limit is reached")
+    why = wording.verdict(ended).why
+    assert why.startswith(
+        "The limit is reached. The test force error is 41.2 meV/Å (was 47.0); "
+    )
+    assert why.endswith(
+        "It is not converged: that would be when all trajectories survive 2 ps, or the test "
+        "force error is 30 meV/Å or less."
+    )
+    no_rule = replace(ended, outcome=replace(ended.outcome, converged={}))
+    assert wording.verdict(no_rule).why.endswith("No criterion of convergence is set.")
+
+
+def test_a_running_campaign_that_cannot_converge_says_so(running):
+    outcome = replace(running.outcome, converged={}, max_core_hours=8.0, max_wall_hours=1.5)
+    assert wording.verdict(replace(running, outcome=outcome)).next_step == (
+        "It goes on until 2\u202f000 labels are spent (452 so far), or 8 core-hours are spent, or "
+        "1.5 hours have passed, or iteration 20 ends; no criterion of convergence is set."
+    )
+
+
+def test_a_refused_generation_is_not_the_error_of_the_campaign(running):
+    *earlier, before, last = running.generations
+    refused = replace(last, state="rejected")
+    report = replace(running, generations=(*earlier, before, refused))
+    told = {tile.caption: (tile.value, tile.note) for tile in tiles(report)}
+    assert told["test force RMSE"] == ("47.0", "g6; was 51.0")
+
+
+def test_without_a_test_set_new_labels_tell_the_error(running):
+    rows = tuple(
+        replace(row, force_rmse=None, energy_rmse=None) for row in running.generations
+    )
+    origins = (
+        OriginError(NEW, "nemd", 30, 0.01, None),
+        OriginError(NEW, "torsions", 10, 0.05, None),
+        OriginError(NEW, "broken", 5, None, None),
+    )
+    report = replace(
+        running,
+        generations=rows,
+        outcome=replace(running.outcome, has_test=False),
+        mistakes=Mistakes(iteration=7, by_origin=origins),
+    )
+    assert wording.verdict(report).why.startswith(
+        "Forces of the new labels of i7 were off by 141 meV/Å; "
+    )
+    told = {tile.caption: (tile.value, tile.note) for tile in tiles(report)}
+    assert told["force RMSE, new labels"] == ("141", "of i7, before they were learnt from")
+    assert told["test energy RMSE"] == ("–", "there is no test set")
 
 
 def test_every_standing_has_a_colour_and_three_sentences(running):
@@ -81,8 +139,27 @@ def test_every_standing_has_a_colour_and_three_sentences(running):
 def test_a_campaign_without_rules_and_numbers_still_speaks(empty):
     assert "no test error and no trajectory" in wording.verdict(empty).why
     verdict = wording.verdict(standing(empty, Standing.RUNNING))
-    assert verdict.next_step == "It goes on until it is stopped."
+    assert verdict.next_step == (
+        "It goes on until it is stopped; no criterion of convergence is set."
+    )
     assert "between two steps" in verdict.state
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("audit", 0.1, "surely less than 10 % of frames drawn at random"),
+        ("plateau", 3.0, "the test force error has not fallen for 3 iterations"),
+        (
+            "stalled",
+            1.0,
+            "fewer frames than places are beyond the tolerance for 1 iteration",
+        ),
+    ],
+)
+def test_every_rule_of_convergence_has_words(running, name, value, words):
+    outcome = replace(running.outcome, converged={name: value})
+    assert words in wording.verdict(replace(running, outcome=outcome)).next_step
 
 
 def test_a_rule_of_another_kind_is_named(running):
@@ -100,14 +177,17 @@ def test_learning_title_tells_a_rise_from_a_fall(running):
 
 @pytest.mark.parametrize(
     ("factor", "word"),
-    [(1.3, "is calibrated"), (2.6, "overconfident"), (0.31, "too cautious")],
+    [
+        (1.3, "calibrated"),
+        (1.5, "a little overconfident"),
+        (0.65, "a little too cautious"),
+        (2.6, "overconfident"),
+        (0.31, "too cautious"),
+    ],
 )
 def test_calibration_title(running, factor, word):
     title = wording.calibration_title(replace(running.calibration[-1], factor=factor))
-    assert title == (
-        f"The spread of g6 {word if factor == 1.3 else 'is ' + word}: "
-        f"error is {factor} × spread"
-    )
+    assert title == f"The spread of g6 is {word}: error is {factor} × spread"
 
 
 def test_a_level_without_forces_is_judged_by_energies(running):
@@ -277,6 +357,13 @@ def test_a_member_that_diverged_is_missed(running):
     assert (first.subject, first.command) == ("g7", "alflow show g7")
     assert first.text.startswith("g7 has 7 of 8 members")
     assert (noted.subject, noted.text[:8]) == ("t-90", "Member 3")
+
+
+def test_a_member_that_was_never_there_is_missed(running):
+    outcome = replace(running.outcome, n_members=9)
+    report = replace(running, outcome=outcome)
+    assert wording.verdict(report).why.endswith("The newest ensemble lacks 1 member.")
+    assert bullets(report)[0].text.startswith("g7 has 8 of 9 members")
 
 
 def test_verdict_of_very_many_labels(large):

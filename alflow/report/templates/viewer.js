@@ -3,6 +3,7 @@
 for (const place of document.querySelectorAll("[data-model]")) {
   const model = JSON.parse(place.dataset.model);
   const canvas = place.appendChild(document.createElement("canvas"));
+  const words = place.querySelector("svg").getAttribute("aria-label");
   const pen = canvas.getContext("2d");
   const points = Float64Array.from(model.atoms.concat(model.box));
   const count = model.kinds.length;
@@ -59,6 +60,8 @@ for (const place of document.querySelectorAll("[data-model]")) {
     if (keys[event.key]) { turn(...keys[event.key]); event.preventDefault(); }
   });
   place.tabIndex = 0;
+  place.setAttribute("role", "img");
+  place.setAttribute("aria-label", words);
   place.classList.add("live");
   new ResizeObserver(draw).observe(canvas);
 }
