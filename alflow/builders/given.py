@@ -4,17 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-
 from alflow.builders.atoms import read_frames, structure_of
-from alflow.builders.geometry import distance_table
-from alflow.core.elements import COVALENT_RADII_A, SYMBOLS
+from alflow.builders.plausible import impossible_spin, overlap
+from alflow.core.elements import SYMBOLS
 from alflow.core.errors import SettingsError
 from alflow.core.findings import Finding
 from alflow.core.structures import Structure
 
-CLOSEST = 0.5
-"""Smallest distance of two atoms, in sums of their covalent radii; as in imports."""
 LARGEST_BYTES = 20_000_000
 """A larger file is not looked into here; the worker that builds with it does."""
 MOST_PAIRS = 1_000_000
@@ -61,8 +57,9 @@ def frame_findings(
             return
         n_pairs += frame.n_atoms**2
         faults = list(_faults(frame, elements))
-        if override is not None and n_pairs <= MOST_PAIRS and (close := _close(frame)):
-            faults.append((close, close_hint))
+        if override is not None and n_pairs <= MOST_PAIRS:
+            close = overlap(frame.numbers, frame.positions, frame.cell, frame.pbc)
+            faults += [(close, close_hint)] if close else []
         for message, hint in faults:
             if hint not in told:
                 told.add(hint)
@@ -77,35 +74,7 @@ def _faults(frame: Structure, elements: Sequence[str]) -> Iterator[tuple[str, st
     if missing:
         listed = ", ".join(elements)
         yield f"{missing} is not in system.elements [{listed}]", f"add {missing} there"
-    if odd := _odd(frame):
-        yield odd, "write 'multiplicity=' and 'charge=' that fit into the file"
-
-
-def _odd(frame: Structure) -> str:
     if frame.is_periodic:  # moments of solids are no multiplicities
-        return ""
-    n_electrons = int(frame.numbers.astype(int).sum()) - frame.charge
-    unpaired = frame.multiplicity - 1
-    if 0 <= unpaired <= n_electrons and (n_electrons - unpaired) % 2 == 0:
-        return ""
-    return (
-        f"{n_electrons} electrons (charge {frame.charge}) cannot have multiplicity "
-        f"{frame.multiplicity}"
-    )
-
-
-def _close(frame: Structure) -> str:
-    if frame.n_atoms == 1:
-        return ""
-    radii = COVALENT_RADII_A[frame.numbers]
-    cell = frame.cell if frame.pbc.all() else None
-    distances = distance_table(frame.positions, cell)
-    ratios = distances / (radii[:, None] + radii)
-    i, j = (int(k) for k in np.unravel_index(int(ratios.argmin()), ratios.shape))
-    if ratios[i, j] >= CLOSEST:
-        return ""
-    first, second = (f"{SYMBOLS[frame.numbers[k]]}{k}" for k in (i, j))
-    return (
-        f"{first} and {second} are {distances[i, j]:.3f} Å apart, {ratios[i, j]:.2f} of the "
-        f"sum of their covalent radii (limit {CLOSEST:g})"
-    )
+        return
+    if odd := impossible_spin(frame.numbers, frame.charge, frame.multiplicity):
+        yield odd, "write 'multiplicity=' and 'charge=' that fit into the file"

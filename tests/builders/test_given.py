@@ -77,3 +77,12 @@ def test_a_file_that_cannot_be_read_is_told_as_typed(tmp_path, monkeypatch):
 def test_a_check_takes_no_longer_than_it_may(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(given, limit, 1)
     assert _findings(tmp_path, _radical(0.2)) == []
+
+
+def test_images_across_a_slab_count_and_across_its_vacuum_do_not(tmp_path):
+    slab = ase.Atoms("Al2", [[0.2, 1.4, 0.1], [3.9, 1.4, 2.4]], cell=[4.05, 2.86, 2.5])
+    slab.pbc = [True, True, False]
+    assert _findings(tmp_path, slab, elements=("Al",)) == []
+    slab.positions[1, 2] = 0.1
+    (found,) = _findings(tmp_path, slab, elements=("Al",))
+    assert "Al0 and Al1 are 0.350 Å apart" in found.message

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alflow.builders.geometry import distance_table
-from alflow.core.elements import COVALENT_RADII_A, SYMBOLS
+from alflow.builders.plausible import CLOSEST, contact_ratios, impossible_spin, overlap
+from alflow.core.elements import SYMBOLS
 from alflow.store.interchange.frames import ImportedFrame
 
 FINITE, SHAPE, ENERGY, ELEMENT, CELL = "finite", "shape", "no-energy", "element", "cell"
@@ -34,7 +34,7 @@ class Limits:
     """
 
     elements: frozenset[str] | None = None
-    closest: float = 0.5
+    closest: float = CLOSEST
     max_force_eV_per_A: float = 100.0
     net_force_eV_per_A: float = 0.1
     energy_window_eV: float = 5.0
@@ -64,7 +64,7 @@ def spacing(frames: Sequence[ImportedFrame]) -> float:
     nearest = []
     for frame in frames:
         if frame.n_atoms > 1:
-            ratios = _distance_ratios(frame)
+            ratios = contact_ratios(frame.numbers, frame.positions, frame.cell, frame.pbc)
             nearest.append(float(np.median(ratios.min(axis=0))))
     return float(np.median(nearest)) if nearest else float("nan")
 
@@ -120,30 +120,7 @@ def _cell(frame: ImportedFrame, _limits: Limits) -> str:
 
 
 def _distance(frame: ImportedFrame, limits: Limits) -> str:
-    if frame.n_atoms == 1 and not frame.pbc.any():
-        return ""
-    ratios = _distance_ratios(frame)
-    i, j = np.unravel_index(int(ratios.argmin()), ratios.shape)
-    if ratios[i, j] >= limits.closest:
-        return ""
-    radii = COVALENT_RADII_A[frame.numbers]
-    distance = ratios[i, j] * (radii[i] + radii[j])
-    names = [f"{SYMBOLS[frame.numbers[k]]}{k}" for k in (int(i), int(j))]
-    return (
-        f"{names[0]} and {names[1]} are {distance:.3f} Å apart, {ratios[i, j]:.2f} of the sum of "
-        f"their covalent radii (limit {limits.closest:g})"
-    )
-
-
-def _distance_ratios(frame: ImportedFrame) -> np.ndarray:
-    radii = COVALENT_RADII_A[frame.numbers]
-    cell = None
-    if frame.cell is not None and frame.pbc.any():
-        # An axis that is not periodic gets a vector too long for its images to matter.
-        free = np.linalg.svd(frame.cell[frame.pbc])[2][int(frame.pbc.sum()) :]
-        cell = frame.cell.copy()
-        cell[~frame.pbc] = 1e4 * free
-    return np.asarray(distance_table(frame.positions, cell) / (radii[:, None] + radii))
+    return overlap(frame.numbers, frame.positions, frame.cell, frame.pbc, limits.closest)
 
 
 def _force(frame: ImportedFrame, limits: Limits) -> str:
@@ -177,14 +154,7 @@ def _stress(frame: ImportedFrame, _limits: Limits) -> str:
 def _parity(frame: ImportedFrame, _limits: Limits) -> str:
     if frame.multiplicity is None:
         return ""
-    electrons = int(frame.numbers.astype(int).sum()) - frame.charge
-    unpaired = frame.multiplicity - 1
-    if 0 <= unpaired <= electrons and (electrons - unpaired) % 2 == 0:
-        return ""
-    return (
-        f"{electrons} electrons (charge {frame.charge}) cannot have multiplicity "
-        f"{frame.multiplicity}"
-    )
+    return impossible_spin(frame.numbers, frame.charge, frame.multiplicity)
 
 
 _CHECKS: tuple[tuple[str, Callable[[ImportedFrame, Limits], str]], ...] = (
