@@ -169,10 +169,11 @@ class Ingest:
         self._store.commit_items(attempt.ref, results, program)
         self._taken.setdefault(task_id, set()).update(new)
         self._notify(Notice("labelled", f"t-{task_id}", f"{len(new)} calculations ended"))
-        for item, result in results.items():
-            if isinstance(result, Failure):
-                text = f"no label for {item[:12]}: {result.message}"
-                self._notify(Notice("label-failed", f"t-{task_id}", text))
+        failed = {item: one for item, one in results.items() if isinstance(one, Failure)}
+        numbers = self._store.structure_ids(list(failed)) if failed else {}
+        for item, failure in failed.items():
+            text = f"no label for s-{numbers[item]}: {failure.message}"
+            self._notify(Notice("label-failed", f"t-{task_id}", text))
 
     def _finish(
         self, attempt: AttemptRow, outcome: Outcome, outputs: Mapping[str, bytes]

@@ -73,19 +73,35 @@ def _not_finite(report: CampaignReport) -> Iterator[Bullet]:
 
 def _members(report: CampaignReport) -> Iterator[Bullet]:
     lost = report.n_members_left_out
-    if lost:
-        trained = [row for row in report.generations if row.n_members]
-        row = trained[-1]
-        text = (
-            f"g{row.number} has {row.n_members} of {row.n_members + lost} members: the others "
-            "diverged, or copied one another, at every try."
-        )
-        yield Bullet(f"g{row.number}", text, f"alflow show g{row.number}")
+    if not lost:
+        return
+    told = [one for one in report.notes if _is_of_training(one)]
+    if told:
+        yield from map(_note, told)
+        return
+    trained = [row for row in report.generations if row.n_members]
+    row = trained[-1]
+    text = (
+        f"g{row.number} has {row.n_members} of {row.n_members + lost} members: the others "
+        "diverged, or copied one another, at every try."
+    )
+    yield Bullet(f"g{row.number}", text, f"alflow show g{row.number}")
 
 
 def _notes(report: CampaignReport) -> Iterator[Bullet]:
-    for subject, message in report.notes:
-        yield Bullet(subject, sentence(message), f"alflow show {subject}")
+    is_told = report.n_members_left_out > 0
+    for one in report.notes:
+        if not (is_told and _is_of_training(one)):
+            yield _note(one)
+
+
+def _is_of_training(note: tuple[str, str]) -> bool:
+    return note[0].startswith("t-")
+
+
+def _note(note: tuple[str, str]) -> Bullet:
+    subject, message = note
+    return Bullet(subject, sentence(message), f"alflow show {subject}")
 
 
 def _failed_labels(report: CampaignReport) -> Iterator[Bullet]:

@@ -16,6 +16,7 @@ from alflow.report.content import (
     Header,
     IterationRow,
     LabelFailures,
+    LabelNoise,
     Outcome,
     SelectedStructure,
     Standing,
@@ -26,14 +27,14 @@ from alflow.report.mistakes import Mistakes, by_element
 from alflow.report.moments import Moment, end_of, seen_at
 from alflow.report.provenance import Provenance
 from alflow.report.samples import Parity, SpreadSample, SurvivalCurve, Timeline
-from alflow.store import CampaignState, Split, Store, history, mistakes, predictions
-from alflow.store.audits import audits
+from alflow.store import CampaignState, Split, Store, audits, history, mistakes, predictions
 from alflow.store.campaigns import workers
 from alflow.store.chosen import chosen, force_pairs
 from alflow.store.lifetimes import lifetimes, path_counts
 from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
 from alflow.store.told import told
+from alflow.store.views import manager_status
 from alflow.store.yields import all_yields
 
 MAX_SELECTED = 12
@@ -92,7 +93,7 @@ class _Reader:
         failures = history.failed_attempts(self._connection, MAX_ATTEMPTS, then.time)
         return CampaignReport(
             header=self._header(overview, database, iterations, generations),
-            outcome=self._outcome(overview, iterations),
+            outcome=self._attended(self._outcome(overview, iterations)),
             n_labels_new=next(
                 (r.n_labels_ok for r in iterations[::-1] if r.n_labels_ok), 0
             ),
@@ -115,13 +116,7 @@ class _Reader:
             ),
             survival=self._survival(),
             arms=tuple(then.of(all_yields(self._connection))),
-            noise=readings.noise(
-                audits(
-                    self._connection,
-                    readings.text_at(overview.config, "label", "primary"),
-                    then.time,
-                )
-            ),
+            noise=self._noise(overview),
             labeling=labeling(told(self._connection, MAX_TOLD, then.time)),
             label_failures=self._label_failures(),
             attempts_failed=tuple(_failed(attempt) for attempt in failures),
@@ -214,6 +209,27 @@ class _Reader:
             converged=readings.convergence(config),
             n_members=readings.members_asked_for(config),
             has_test=readings.at(config, "test") is not None,
+        )
+
+    def _noise(self, overview: history.Overview) -> LabelNoise:
+        level, then = readings.text_at(overview.config, "label", "primary"), self._then.time
+        # When a calculation failed is not recorded.
+        failed = audits.failed(self._connection, level) if then is None else {}
+        return readings.noise(audits.audits(self._connection, level, then), failed)
+
+    def _attended(self, outcome: Outcome) -> Outcome:
+        """The same, told apart from what nobody runs now."""
+        manager = manager_status(self._connection)
+        if outcome.standing is not Standing.RUNNING or self._then.time is not None:
+            return outcome
+        if manager.alive or not manager.holder:
+            return outcome
+        is_left = manager.is_released
+        return replace(
+            outcome,
+            standing=Standing.PAUSED if is_left else Standing.INTERRUPTED,
+            manager=manager.holder,
+            last_sign=manager.renewed,
         )
 
     def _iterations(self) -> tuple[IterationRow, ...]:

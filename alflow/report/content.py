@@ -30,6 +30,8 @@ class Standing(StrEnum):
 
     EMPTY = "not started"
     RUNNING = "running"
+    PAUSED = "paused"
+    INTERRUPTED = "interrupted"
     CONVERGED = "converged"
     BUDGET = "budget spent"
     TIME = "time spent"
@@ -83,6 +85,8 @@ class Outcome:
         converged: What counts as converged, by name of the rule.
         n_members: Members that the ensemble is to have, None if unknown.
         has_test: Whether there is a test set.
+        manager: Who ran a campaign that is paused or interrupted, empty otherwise.
+        last_sign: Last sign of life of that manager [s], None otherwise.
     """
 
     standing: Standing
@@ -96,6 +100,8 @@ class Outcome:
     converged: Mapping[str, float] = field(default_factory=dict)
     n_members: int | None = None
     has_test: bool = True
+    manager: str = ""
+    last_sign: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +192,14 @@ class LabelNoise:
         n_refuted: Those of them that are not trusted any more; they are not in the other numbers.
         energy: Differences of the energy [eV/atom].
         force: Root mean square differences of force components [eV/Å], by label.
+        failed: Number of labels that could not be computed again, by kind of failure.
     """
 
     n: int = 0
     n_refuted: int = 0
     energy: tuple[float, ...] = ()
     force: tuple[float, ...] = ()
+    failed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

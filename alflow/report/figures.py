@@ -33,20 +33,29 @@ def learning(rows: Sequence[GenerationRow]) -> str:
 
     def paint(figure: "Figure", axes: "Axes") -> None:
         numbers = [row.number for row in rows]
-        forces = [_milli(row.force_rmse) for row in rows]
-        energies = [_milli(row.energy_rmse) for row in rows]
+        forces = np.array([_milli(row.force_rmse) for row in rows])
+        energies = np.array([_milli(row.energy_rmse) for row in rows])
+        is_refused = np.array([row.state == "rejected" for row in rows])
+        drawn = np.array(numbers)[~is_refused]
         if np.isfinite(forces).any():
-            axes.plot(numbers, forces, "o-", color=svg.BLUE, label="force, meV/Å")
+            style: Any = {"color": svg.BLUE, "label": "force, meV/Å"}
+            axes.plot(drawn, forces[~is_refused], "o-", **style)
         if np.isfinite(energies).any():
-            style: Any = {"color": svg.VERMILION, "label": "energy, meV/atom"}
-            axes.plot(numbers, energies, "s--", **style)
+            style = {"color": svg.VERMILION, "label": "energy, meV/atom"}
+            axes.plot(drawn, energies[~is_refused], "s--", **style)
+        if is_refused.any():
+            style = {"color": svg.INK, "label": "refused"}
+            axes.plot(np.array(numbers)[is_refused], forces[is_refused], "x", **style)
+            axes.plot(
+                np.array(numbers)[is_refused], energies[is_refused], "x", color=svg.INK
+            )
         _log_axis(axes, [*forces, *energies])
         axes.set_xlabel("generation")
         axes.set_ylabel("test RMSE (see legend)")
         axes.set_xticks(_thinned(numbers), [f"g{n}" for n in _thinned(numbers)])
         axes.set_xlim(numbers[0] - 0.4, numbers[-1] + 0.4)
         _labels_axis(axes, rows)
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="outside lower center", ncols=3)
 
     return svg.draw("learning", paint)
 

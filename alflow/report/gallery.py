@@ -1,5 +1,6 @@
 """The structures that were chosen last, as pictures that can be turned, and as a table."""
 
+from collections.abc import Mapping
 from itertools import accumulate
 
 from alflow.report import tables
@@ -37,16 +38,26 @@ def structures(report: CampaignReport) -> Section:
     return Section(section.name, section.heading, (shown, listed))
 
 
+def _decided(report: CampaignReport, iteration: int) -> Mapping[str, int]:
+    """Number of candidates of an iteration by what was decided about them."""
+    return {row.number: row.decisions for row in report.iterations}.get(iteration, {})
+
+
 def _use(report: CampaignReport, iteration: int) -> str:
     """How many there are of which some are shown, and who learns from their labels."""
-    decided = {row.number: row.decisions for row in report.iterations}.get(iteration, {})
-    total = max(len(report.selected), decided.get("selected", 0))
+    total = max(len(report.selected), _decided(report, iteration).get("selected", 0))
     learns = [row.number for row in report.generations if row.number >= iteration]
     who = f"g{learns[0]} is" if learns else "the next generation will be"
-    return (
+    text = (
         f"{len(report.selected)} of {total}; {who} the first to learn from their labels. All of "
-        f"them: alflow ls candidates --iteration {iteration}. This page for what an earlier "
-        "generation learnt from, g3 for example: alflow report --iteration 3."
+        f"them: alflow ls candidates --iteration {iteration}."
+    )
+    before = iteration - 1
+    if not _decided(report, before):
+        return text
+    return (
+        f"{text} This page for what an earlier generation learnt from, g{before} for example: "
+        f"alflow report --iteration {before}."
     )
 
 

@@ -1,6 +1,7 @@
 """From rows of a store to what figures draw, and single values out of settings. Pure."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -225,14 +226,20 @@ def properties(found: Sequence[Found], config: Mapping[str, Any]) -> PropertyRep
     return PropertyReport(last, tuple(by_name.values()), notes)
 
 
-def noise(audits: Sequence[Audit]) -> LabelNoise:
-    """What labels that were computed again say about the noise of labels."""
+def noise(audits: Sequence[Audit], failed: Mapping[str, str]) -> LabelNoise:
+    """What labels that were computed again say about the noise of labels.
+
+    Args:
+        audits: Those that were.
+        failed: Why others were not, by hash of the structure: the kind, a colon, a message.
+    """
     good = [one for one in audits if one.is_trusted]
     return LabelNoise(
         n=len(audits),
         n_refuted=len(audits) - len(good),
         energy=tuple(one.energy / one.n_atoms for one in good),
         force=tuple(one.force for one in good if np.isfinite(one.force)),
+        failed=Counter(why.partition(":")[0] for _, why in sorted(failed.items())),
     )
 
 

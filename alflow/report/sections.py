@@ -251,17 +251,21 @@ def _accuracy(report: CampaignReport) -> Section:
 
 def _noise(report: CampaignReport) -> tuple[Panel, ...]:
     found = report.noise
-    if not found.n:
+    if not found.n and not found.failed:
         return ()
     last = report.in_use[-1] if report.in_use else None
     caption = (
         "A random share of the labels, and those that the model contradicts, are computed again, "
         "with more care where the labeler can (label.audit in the guide); the numbers are of those "
-        "that held. No model can be tested to be better than its labels. "
-        f"{wording.refuted(found)}"
+        "that held. No model can be tested to be better than its labels."
     )
+    told = (wording.refuted(found) if found.n else "", wording.not_audited(found))
     return (
-        Panel(wording.noise_title(found), caption=caption, table=tables.noise(found, last)),
+        Panel(
+            wording.noise_title(found),
+            caption=" ".join(filter(None, (caption, *told))),
+            table=tables.noise(found, last) if found.energy else None,
+        ),
     )
 
 

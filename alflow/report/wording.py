@@ -15,7 +15,7 @@ from alflow.report.content import (
     Standing,
 )
 from alflow.report.estimates import rank_correlation
-from alflow.report.quantities import count, grouped, milli, percent, significant
+from alflow.report.quantities import count, grouped, milli, moment, percent, significant
 from alflow.report.quantities import simulated as time_of
 from alflow.report.samples import (
     CalibrationSample,
@@ -39,6 +39,8 @@ WITHIN_SPREADS = 2.0
 TONES = {
     Standing.EMPTY: "idle",
     Standing.RUNNING: "busy",
+    Standing.PAUSED: "warn",
+    Standing.INTERRUPTED: "bad",
     Standing.CONVERGED: "good",
     Standing.BUDGET: "warn",
     Standing.TIME: "warn",
@@ -76,6 +78,8 @@ ENDINGS = {
 
 NEXT_STEPS = {
     Standing.EMPTY: "It starts with: alflow run campaign.yaml.",
+    Standing.PAUSED: "Nothing finished is lost; it goes on with: alflow resume.",
+    Standing.INTERRUPTED: "Nothing finished is lost; it goes on with: alflow resume.",
     Standing.BUDGET: "To go on, raise stop.budget.labels in the campaign file "
     "and run it again.",
     Standing.TIME: "To go on, raise what is spent of stop.budget in the campaign file "
@@ -121,11 +125,12 @@ def _state(report: CampaignReport) -> str:
     labels = count(report.n_labels_ok, "labelled structure")
     if outcome.standing is Standing.EMPTY:
         return "Nothing has been computed yet."
-    if outcome.standing is Standing.RUNNING:
+    if outcome.standing in UNDER_WAY:
         limit = outcome.max_iterations
         of_limit = "" if limit is None else f" of at most {limit}"
         phase = PHASES.get(outcome.phase, "between two steps")
-        return f"Iteration {iteration}{of_limit} is {phase}; there are {labels}."
+        verb = "is" if outcome.standing is Standing.RUNNING else "was"
+        return f"Iteration {iteration}{of_limit} {verb} {phase}; there are {labels}."
     when = (
         "before the first iteration"
         if iteration is None
@@ -134,12 +139,22 @@ def _state(report: CampaignReport) -> str:
     return f"{ENDINGS[outcome.standing]} {when}, with {labels}."
 
 
+UNDER_WAY = (Standing.RUNNING, Standing.PAUSED, Standing.INTERRUPTED)
+"""Of a campaign in the middle of an iteration."""
+
+
 def _why(report: CampaignReport) -> str:
     return " ".join((_reason(report), *_caveats(report)))
 
 
 def _caveats(report: CampaignReport) -> Iterator[str]:
     """What a reader of the verdict should know before trusting it."""
+    outcome = report.outcome
+    if outcome.last_sign is not None:
+        how = (
+            "left" if outcome.standing is Standing.PAUSED else "gave its last sign of life"
+        )
+        yield f"Nobody runs it: {outcome.manager} {how} at {moment(outcome.last_sign)}."
     total = report.n_labels_ok + report.n_labels_failed
     if total and report.n_labels_failed / total >= LABEL_FAILURE_LIMIT:
         yield f"{percent(report.n_labels_failed / total)} of the labels failed."
@@ -366,6 +381,8 @@ def properties_title(found: PropertyReport) -> str:
 
 def noise_title(noise: LabelNoise) -> str:
     """How far labels are off that were computed again."""
+    if not noise.n:
+        return "No label could be computed again"
     n = f"{noise.n - noise.n_refuted} of {count(noise.n, 'label')} held when computed again"
     if noise.n == noise.n_refuted:
         return n
@@ -385,6 +402,16 @@ def refuted(noise: LabelNoise) -> str:
     n = noise.n_refuted
     which = "One of them" if n == 1 else f"{grouped(n)} of them"
     return f"{which} did not hold. What is put aside: alflow ls labels --state suspect."
+
+
+def not_audited(noise: LabelNoise) -> str:
+    """How many labels could not be computed again, and why; empty if all could."""
+    if not noise.failed:
+        return ""
+    total = sum(noise.failed.values())
+    kinds = ", ".join(f"{grouped(n)} {kind}" for kind, n in sorted(noise.failed.items()))
+    verb = "keeps its label" if total == 1 else "keep their labels"
+    return f"{count(total, 'structure')} could not be computed again ({kinds}) and {verb}."
 
 
 def survival_title(curves: Sequence[SurvivalCurve]) -> str:

@@ -232,6 +232,11 @@ class Store(Session):
         with self.read() as connection:
             return labels.requested(connection, hashes, level)
 
+    def structure_ids(self, hashes: Sequence[str]) -> dict[str, int]:
+        """Ids of those of the structures that are stored, by hash."""
+        with self.read() as connection:
+            return publishing.structure_ids(connection, hashes)
+
     def level_of(self, generation: int) -> str:
         """Name of the level of theory that a generation was trained on."""
         with self.read() as connection:

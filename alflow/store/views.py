@@ -146,6 +146,7 @@ class ManagerStatus:
         pid: Its process there; None if there was none.
         silent_s: Time since its last sign of life [s]; None if there was none.
         is_released: Whether it left by itself, not by being killed.
+        renewed: Its last sign of life [s]; None if there was none.
     """
 
     alive: bool
@@ -154,6 +155,7 @@ class ManagerStatus:
     pid: int | None = None
     silent_s: float | None = None
     is_released: bool = False
+    renewed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,7 +455,13 @@ def manager_status(connection: Connection) -> ManagerStatus:
     now = lease.clock(connection)
     silent = max(0.0, now - row.renewed)
     return ManagerStatus(
-        lease.is_alive(row, now), row.holder, row.host, row.pid, silent, row.expires == 0
+        lease.is_alive(row, now),
+        row.holder,
+        row.host,
+        row.pid,
+        silent,
+        row.expires == 0,
+        row.renewed,
     )
 
 

@@ -271,6 +271,7 @@ def test_a_calculation_that_kills_its_process_costs_its_own_label_alone(
     told = [notice.text for notice in notices if notice.kind == "label-failed"]
     assert len(told) == view.labels["failed"]
     assert all("SIGTERM" in text for text in told)
+    assert all(text.startswith("no label for s-") for text in told)
     is_mended.append(True)
     with resume_campaign(database) as campaign:
         for one in failed:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from alflow.loop.outlook import Forecast, LabelsLeft, LevelCost
-from alflow.report import mistake_panels, provenance_tables
+from alflow.report import figures, mistake_panels, provenance_tables
 from alflow.report.content import Standing
 from alflow.report.gallery import MAX_ATOMS_DRAWN
 from alflow.report.mistakes import ElementError, Mistakes
@@ -147,6 +147,14 @@ def test_every_figure_has_words_and_numbers(running):
         assert panel.table.rows
         assert panel.table.csv.startswith("data:text/csv")
         assert "aria-label" not in panel.figure
+
+
+def test_a_refused_generation_is_marked_in_the_learning_curve(running):
+    rows = running.generations
+    assert "refused" not in figures.learning(rows)
+    refused = replace(rows[-1], state="rejected")
+    assert "refused" in figures.learning((*rows[:-1], refused))
+    assert "refused" in figures.learning((refused,))
 
 
 def test_costs_of_labels_are_told_with_what_is_left(running):

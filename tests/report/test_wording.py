@@ -299,6 +299,13 @@ def test_noise_of_labels_stands_beside_the_errors_of_the_model():
     assert wording.noise_title(LabelNoise(1, 1)) == "0 of 1 label held when computed again"
     same = wording.noise_title(LabelNoise(2, 0, (0.0, 0.0)))
     assert same == "2 of 2 labels held when computed again, and came out the same"
+    assert wording.not_audited(noise) == ""
+    none = LabelNoise(failed={"not-converged": 2, "timeout": 1})
+    assert wording.noise_title(none) == "No label could be computed again"
+    assert wording.not_audited(none) == (
+        "3 structures could not be computed again (2 not-converged, 1 timeout) and keep their "
+        "labels."
+    )
     row = GenerationRow(3, "ready", 8, 100, 20, 0.05, 0.004, "", (), ())
     table = tables.noise(noise, row)
     assert [cells[2:] for cells in table.rows] == [
@@ -353,10 +360,13 @@ def test_a_member_that_diverged_is_missed(running):
         notes=(("t-90", note),),
     )
     assert wording.verdict(report).why.endswith("The newest ensemble lacks 1 member.")
-    first, *_, noted = bullets(report)
-    assert (first.subject, first.command) == ("g7", "alflow show g7")
-    assert first.text.startswith("g7 has 7 of 8 members")
-    assert (noted.subject, noted.text[:8]) == ("t-90", "Member 3")
+    first, *others = bullets(report)
+    assert (first.subject, first.command) == ("t-90", "alflow show t-90")
+    assert first.text == f"M{note[1:]}."
+    assert not [one for one in others if "member" in one.text], "it was told already"
+    (bare, *_) = bullets(replace(report, notes=()))
+    assert (bare.subject, bare.command) == ("g7", "alflow show g7")
+    assert bare.text.startswith("g7 has 7 of 8 members")
 
 
 def test_a_member_that_was_never_there_is_missed(running):

@@ -201,8 +201,9 @@ def _start(ours: Slurm) -> None:
         "host": socket.gethostname().partition(".")[0],
         "folder": folder,
         "ports": ours.ports,
-        # Without accounting Slurm forgets what has ended; with it, it is asked about the past.
-        "forget_s": 5,
+        # What the controller forgets, the accounting is asked about. Without accounting it has
+        # to remember for longer than a slow machine takes to ask.
+        "forget_s": 5 if ours.has_accounting else 60,
     }
     text = CONFIGURATION + (WITH if ours.has_accounting else WITHOUT)
     (folder / "slurm.conf").write_text(text.format(**values))

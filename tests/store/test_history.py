@@ -1,6 +1,7 @@
 """A small campaign is driven through the store's verbs; history must tell it back exactly."""
 
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from alflow.core.sampling import (
 )
 from alflow.core.structures import Structure
 from alflow.core.tasks import Outcome, TaskSpec
-from alflow.report import collect, render_html, write_report
+from alflow.report import collect, render_html, wording, write_report
 from alflow.report.content import Standing
 from alflow.store import (
     NewStructure,
@@ -472,6 +473,31 @@ def test_a_past_iteration_had_the_settings_of_then(filled):
     assert then.outcome.standing is Standing.RUNNING
     assert then.outcome.max_iterations == 5
     assert collect(filled, 1).outcome.max_iterations == 9
+
+
+def test_a_campaign_that_nobody_runs_says_so(tmp_path):
+    path = tmp_path / "water.db"
+    with campaign_in(path) as opened:
+        fill(opened)
+        assert collect(opened).outcome.standing is Standing.RUNNING
+    with open_store(path, read_only=True) as left:
+        report = collect(left)
+        assert collect(left, 0).outcome.standing is Standing.RUNNING
+    assert report.outcome.standing is Standing.PAUSED
+    assert "Nobody runs it: test left at " in wording.verdict(report).why
+    with closing(sqlite3.connect(path)) as raw, raw:
+        # As if it had been killed, which tells nobody.
+        raw.execute(
+            "UPDATE manager_lease SET expires = renewed + 30, renewed = renewed - 90"
+        )
+        raw.execute("UPDATE manager_lease SET expires = expires - 120")
+    with open_store(path, read_only=True) as killed:
+        report = collect(killed)
+    assert report.outcome.standing is Standing.INTERRUPTED
+    verdict = wording.verdict(report)
+    assert verdict.tone == "bad"
+    assert "test gave its last sign of life at " in verdict.why
+    assert "alflow resume" in verdict.next_step
 
 
 def test_a_finished_campaign_tells_which_budget_was_spent(filled):
