@@ -1,7 +1,5 @@
 """`alflow retry`: new attempts of what failed."""
 
-import os
-import platform
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +8,12 @@ import typer
 from alflow.cli import themes
 from alflow.cli.database import DbOption, existing_database, reading, writing
 from alflow.cli.terminal import JsonFlag, emit, emit_json, talk
-from alflow.core.errors import LeaseHeld, SettingsError, closest
+from alflow.core.errors import SettingsError, closest
 from alflow.core.labels import FailureKind
 from alflow.core.urls import without_secrets
 
 if TYPE_CHECKING:
-    from alflow.store.retrying import Retries, TakenUp
+    from alflow.store.retrying import Retries
     from alflow.store.store import Store
 
 N_NAMED = 12
@@ -51,8 +49,9 @@ def retry(
 ) -> None:
     """Try again what failed: tasks, and structures that could not be labelled.
 
-    A manager that runs takes it up at once, else it is done by `alflow resume`. A training begins
-    with the settings and the labels that there are then.
+    A manager that runs takes it up at once, else it is done by `alflow resume`. Labels are
+    computed with the settings that there are then: raise max_cycle, time or memory in the campaign
+    file, and use `alflow run`. A training begins with the settings and the labels of then.
     """
     _check(names, kind, failed=failed)
     database = existing_database(db)
@@ -65,7 +64,7 @@ def retry(
     if wanted.names and not dry_run:
         with writing(database) as store:
             store.request_retry(wanted)
-            _hand_over(store, shlex.quote(without_secrets(database)))
+            _say_who_does_it(store, shlex.quote(without_secrets(database)))
 
 
 def _check(names: list[str] | None, kind: str | None, *, failed: bool) -> None:
@@ -95,29 +94,21 @@ def _counted(wanted: "Retries", *, is_done: bool) -> str:
     return f"{tasks}, {labels} {verb}: {shown}{more}"
 
 
-def _hand_over(store: "Store", database: str) -> None:
-    """Take the request up if nobody else does, and say who does what next."""
-    from alflow.store.views import status
+def _say_who_does_it(store: "Store", database: str) -> None:
+    """Who takes the request up, and what to type for that."""
+    from alflow.store.views import manager_status
 
-    try:
-        with store.acquire_lease(f"{platform.node()} (pid {os.getpid()}, retry)"):
-            taken = store.take_up_retries()
-    except LeaseHeld:
-        holder = status(store).manager.holder
-        talk(f"{holder} runs the campaign and takes it up in its next turn")
+    with store.read() as connection:
+        manager = manager_status(connection)
+    if manager.alive:
+        talk(f"{manager.holder} runs the campaign and takes it up in its next turn")
         return
-    for number in taken.withdrawn:
-        talk(f"generation {number} will be planned anew, with today's settings and labels")
-    talk(_next(store, taken, database))
-
-
-def _next(store: "Store", taken: "TakenUp", database: str) -> str:
-    row = store.campaign()
     go_on = f"alflow resume {database}"
-    if row.state in ("finished", "converged"):
-        return (
-            f"The campaign is {row.state} and stays so: {go_on} does what is queued; for "
+    state = store.campaign().state
+    if state in ("finished", "converged"):
+        talk(
+            f"The campaign is {state} and stays so: {go_on} does what was asked for; for "
             "generations with new labels raise its limits first (alflow run campaign.yaml)"
         )
-    queued = ", ".join(f"t-{number}" for number in taken.queued[:N_NAMED])
-    return f"queued: {queued or 'nothing'}; continue with: {go_on}"
+        return
+    talk(f"it is done by: {go_on} (or, with other settings, alflow run campaign.yaml)")

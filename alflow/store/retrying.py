@@ -3,12 +3,14 @@
 A request is written by anybody and taken up by whoever holds the lease: a manager that runs in its
 next turn, else the next one at its start. A task is queued again as it is (`faults.release`); a
 label whose task is done moves to a new task for the labels alone that failed there, because the
-files of the old one hold its answer for good.
+files of the old one hold its answer for good. The new task computes as the settings of then say, so
+that more cycles, time or memory reach it; the level of theory cannot have changed.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, null, select, true
 
@@ -26,6 +28,7 @@ from alflow.store.publishing import LABEL
 from alflow.store.rows import ItemState
 from alflow.store.schema import (
     attempt,
+    campaign,
     campaign_structure,
     label_item,
     level_of_theory,
@@ -290,12 +293,38 @@ def _spec(
     """The same calculation for some of the structures; the manager makes the input file."""
     spec = TaskSpec.from_json(from_json_text(old.spec_json))
     batch = pack_structures(structures.load(connection, hashes))
+    level = select(level_of_theory.c.name).where(level_of_theory.c.id == old.lot_id)
+    config = from_json_text(
+        connection.scalar(
+            select(campaign.c.config_json).where(campaign.c.id == old.campaign_id)
+        )
+    )
     return replace(
         spec,
         key=f"{spec.key.partition(AGAIN)[0]}{AGAIN}{number}",
         inputs={**spec.inputs, "structures": sha256_hex(batch)},
         items=tuple(hashes),
+        settings=_as_of_today(
+            spec.settings, config.get("label", {}), connection.scalar(level)
+        ),
     )
+
+
+def _as_of_today(
+    settings: Mapping[str, Any], label: Mapping[str, Any], level: str | None
+) -> dict[str, Any]:
+    """Settings of a label task, with what the campaign says about that level by now."""
+    now = dict(settings)
+    labeler = label.get("levels", {}).get(level)
+    if labeler is not None:
+        now["labeler"] = labeler
+    limits = {
+        name: label[name]
+        for name in ("timeout_s", "memory_MB")
+        # what alflow found out by itself stays
+        if isinstance(label.get(name), int | float)
+    }
+    return {**now, "limits": {**settings.get("limits", {}), **limits}} if limits else now
 
 
 def _count_pending(tx: Transaction, place: tuple[int, int], labels: Sequence[int]) -> None:

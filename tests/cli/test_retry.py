@@ -7,7 +7,10 @@ def test_a_failed_label_is_queued_again(alflow, database):
     told = alflow("retry", "l-3")
     assert told.code == 0
     assert told.out == "0 tasks, 1 label to be tried again: l-3\n"
-    assert told.err == "queued: t-4; continue with: alflow resume water.db\n"
+    assert told.err.startswith("it is done by: alflow resume water.db")
+    assert alflow("ls", "tasks", "--state", "queued", "--json").json == []
+    with open_store(database) as store, store.acquire_lease("the next manager"):
+        store.take_up_retries()
     (task,) = alflow("ls", "tasks", "--state", "queued", "--json").json
     assert (task["id"], task["key"]) == (4, "label/i0/0+4")
 
@@ -57,7 +60,7 @@ def test_a_campaign_that_ended_stays_ended(alflow, database):
         store.set_state("finished", "the budget is spent")
     told = alflow("retry", "--failed")
     assert (
-        "is finished and stays so: alflow resume water.db does what is queued" in told.err
+        "is finished and stays so: alflow resume water.db does what was asked" in told.err
     )
 
 

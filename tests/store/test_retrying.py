@@ -109,6 +109,23 @@ def test_labels_move_to_a_task_of_their_own(failed):
     assert all(one.n_bad == 0 for one in check_store(failed.store))
 
 
+def test_labels_are_computed_again_with_the_settings_of_then(failed):
+    done, _ = tasks_of(failed)
+    assert "labeler" not in done.spec.settings
+    now = {"kind": "analytic", "max_cycle": 500}
+    label = {"levels": {done.lot: now}, "timeout_s": "auto", "memory_MB": 4000.0}
+    failed.store.update_config({**failed.store.campaign().config, "label": label})
+    failed.store.request_retry(failed.store.failed_work([f"t-{done.id}"]))
+    failed.store.take_up_retries()
+    spec = tasks_of(failed)[-1].spec
+    assert spec.settings == {
+        **done.spec.settings,
+        "labeler": now,
+        "limits": {"memory_MB": 4000.0},
+    }
+    assert tasks_of(failed)[0].spec == done.spec, "the old one tells what was done then"
+
+
 def test_what_fails_again_can_be_tried_again(failed):
     label = failed.store.failed_work().labels[0]
     for _ in range(2):
