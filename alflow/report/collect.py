@@ -34,6 +34,7 @@ from alflow.store.lifetimes import lifetimes, path_counts
 from alflow.store.past import coverages, gate_of
 from alflow.store.properties import found
 from alflow.store.told import told
+from alflow.store.traces import Trace, examples
 from alflow.store.views import manager_status
 from alflow.store.yields import all_yields
 
@@ -42,6 +43,7 @@ MAX_ATTEMPTS = 20
 MAX_IDS = 8
 MAX_MESSAGES = 3
 MAX_WORST = 10
+MAX_TRACES = 3
 MAX_TOLD = 20_000
 """Labels that are asked how long they took."""
 MAX_FORCES = 1000
@@ -115,6 +117,7 @@ class _Reader:
                 overview.config,
             ),
             survival=self._survival(),
+            traces=self._traces(),
             arms=tuple(then.of(all_yields(self._connection))),
             noise=self._noise(overview),
             labeling=labeling(told(self._connection, MAX_TOLD, then.time)),
@@ -327,6 +330,15 @@ class _Reader:
             ).items()
             if (lasted.time_fs > 0).any()
         )
+
+    def _traces(self) -> tuple[Trace, ...]:
+        last = max((path.iteration for path in self._paths), default=None)
+        if last is None:
+            return ()
+        found = examples(self._connection, last, MAX_TRACES)
+        drawn = tuple(one for one in found if len(one.time_fs))
+        # a single point is no curve
+        return drawn if any(len(one.time_fs) > 1 for one in drawn) else ()
 
     def _label_failures(self) -> tuple[LabelFailures, ...]:
         found = []

@@ -22,6 +22,7 @@ from alflow.report.samples import (
     Timeline,
 )
 from alflow.report.thumbnails import Thumbnail
+from alflow.store.traces import Trace
 from alflow.store.yields import ArmYield
 
 
@@ -317,6 +318,7 @@ class CampaignReport:
         properties: What validation suites say about the last generation that was asked.
         survival: Curve of each generation that sampled, unless no time passed in any of its
             trajectories.
+        traces: Examples of trajectories of the last iteration that sampled.
         arms: What each arm of a mixture did in each iteration, oldest first.
         noise: Labels that were computed again.
         labeling: How labels were computed.
@@ -342,6 +344,7 @@ class CampaignReport:
     mistakes: Mistakes = field(default_factory=Mistakes)
     properties: PropertyReport = field(default_factory=PropertyReport)
     survival: tuple[SurvivalCurve, ...] = ()
+    traces: tuple[Trace, ...] = ()
     arms: tuple[ArmYield, ...] = ()
     noise: LabelNoise = field(default_factory=LabelNoise)
     labeling: Labeling = field(default_factory=Labeling)

@@ -16,6 +16,7 @@ from alflow.report.samples import (
     SpreadSample,
     SurvivalCurve,
 )
+from alflow.store.traces import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,9 @@ MAX_VECTOR_POINTS = 300
 
 MAX_POINTS = 1000
 """Points of one colour that are drawn, evenly chosen; more only hide each other."""
+
+MANY = 100
+"""Largest over smallest value of a log axis that is not marked at every 1, 2 and 5."""
 
 
 def learning(rows: Sequence[GenerationRow]) -> str:
@@ -79,13 +83,14 @@ def _thinned(numbers: Sequence[int], limit: int = 10) -> list[int]:
 
 
 def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
-    """A log axis with plain numbers at 1, 2 and 5."""
+    """A log axis with plain numbers: at 1, 2 and 5, or, where these would be many, at 1 alone."""
     usable = [value for value in values if np.isfinite(value) and value > 0]
     if not usable:
         return
     axes.set_yscale("log")
     axes.set_ylim(min(usable) / 1.5, max(usable) * 1.5)
-    svg.plain_log(axes.yaxis, (1.0, 2.0, 5.0))
+    is_wide = max(usable) > MANY * min(usable)
+    svg.plain_log(axes.yaxis, (1.0,) if is_wide else (1.0, 2.0, 5.0))
 
 
 def spread_histogram(
@@ -284,6 +289,41 @@ def survival(curves: Sequence[SurvivalCurve]) -> str:
         figure.legend(loc="outside lower center", ncols=6)
 
     return svg.draw("survival", paint)
+
+
+def traces(shown: Sequence[Trace]) -> str:
+    """Temperature and force spread along a few trajectories."""
+    colours = (svg.VERMILION, svg.BLUE, svg.GREEN)
+    styles = ("-", "--", ":")
+
+    def paint(figure: "Figure", axes: "Axes") -> None:
+        axes.remove()
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        longest = max(float(one.time_fs[-1]) for one in shown)
+        divisor, unit = (1.0, "fs") if longest < 1000 else (1000.0, "ps")  # noqa: PLR2004
+        spreads = []
+        for one, colour, line in zip(shown, colours, styles, strict=False):
+            style: Any = {"color": colour, "linestyle": line, "linewidth": 1.4}
+            times = one.time_fs / divisor
+            name = f"p-{one.trajectory} {one.stop_reason}"
+            upper.plot(times, one.temperature_K, label=name, **style)
+            spread = 1e3 * one.force_spread
+            spread[~(spread > 0)] = np.nan
+            spreads += list(spread)
+            lower.plot(times, spread, **style)
+            last = {"color": colour, "marker": "o", "markersize": 4}
+            upper.plot(times[-1:], one.temperature_K[-1:], **last)
+            lower.plot(times[-1:], spread[-1:], **last)
+        for one in (upper, lower):
+            one.patch.set_alpha(0.0)
+        _log_axis(lower, spreads)
+        upper.set_ylabel("T, K")
+        upper.set_ylim(bottom=0)
+        lower.set_ylabel("spread, meV/Å")
+        lower.set_xlabel(f"simulated time, {unit}")
+        figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
+
+    return svg.draw("traces", paint)
 
 
 def _shades(number: int) -> list[Any]:

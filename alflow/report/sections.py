@@ -294,7 +294,7 @@ def _sampling(report: CampaignReport) -> Section:
         return replace(section, empty="No trajectory has been run yet.")
     reasons = Panel("Why trajectories ended", table=tables.stop_reasons(report.sampled))
     if not report.survival:
-        return replace(section, panels=(reasons, *_arms(report)))
+        return replace(section, panels=(reasons, *_traces(report), *_arms(report)))
     caption = (
         "Kaplan-Meier estimate: a trajectory is lost when the gate flags a frame or it becomes "
         "unphysical; those that ran to their end count as long as they lasted."
@@ -307,7 +307,27 @@ def _sampling(report: CampaignReport) -> Section:
         caption,
         tables.survival(curves),
     )
-    return replace(section, panels=(curve, reasons, *_arms(report)))
+    return replace(section, panels=(curve, reasons, *_traces(report), *_arms(report)))
+
+
+def _traces(report: CampaignReport) -> tuple[Panel, ...]:
+    if not report.traces:
+        return ()
+    title = wording.traces_title(report.traces, report.sampled[-1].number)
+    caption = (
+        "Of each way to end, the trajectory that lasted longest: kinetic temperature, and the "
+        "largest force spread of an atom. All of one: alflow show "
+        f"p-{report.traces[0].trajectory}."
+    )
+    return (
+        Panel(
+            title,
+            figures.traces(report.traces),
+            f"Lines of temperature and force spread by simulated time. {title}.",
+            caption,
+            tables.traces(report.traces),
+        ),
+    )
 
 
 def _arms(report: CampaignReport) -> tuple[Panel, ...]:

@@ -33,6 +33,7 @@ from alflow.report.samples import (
     Parity,
     SurvivalCurve,
 )
+from alflow.store.traces import Trace
 from alflow.store.yields import MILLION, ArmYield
 
 MAX_ROWS = 60
@@ -247,6 +248,24 @@ def survival(curves: Sequence[SurvivalCurve]) -> Table:
     rows.append(("median", *(time_of(curve.median_fs) for curve in shown)))
     columns = ("time", *(f"g{curve.generation}" for curve in shown))
     return table("survival", columns, rows)
+
+
+def traces(shown: Sequence[Trace]) -> Table:
+    """The points that are drawn of a few trajectories; of many every few of them."""
+    room = MAX_ROWS // max(len(shown), 1)
+    rows = [
+        (
+            f"p-{one.trajectory}",
+            significant(float(one.time_fs[k]), 4),
+            significant(float(one.temperature_K[k]), 3),
+            milli(float(one.force_spread[k])),
+        )
+        for one in shown
+        for k in range(0, len(one.time_fs), -(-len(one.time_fs) // room))
+    ]
+    return table(
+        "traces", ("trajectory", "time, fs", "temperature, K", "force spread, meV/Å"), rows
+    )
 
 
 def stop_reasons(rows: Sequence[IterationRow]) -> Table:

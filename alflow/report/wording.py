@@ -22,6 +22,7 @@ from alflow.report.samples import (
     SpreadSample,
     SurvivalCurve,
 )
+from alflow.store.traces import Trace
 from alflow.store.yields import ArmYield
 
 LABEL_FAILURE_LIMIT = 0.05
@@ -428,6 +429,15 @@ def survival_title(curves: Sequence[SurvivalCurve]) -> str:
         share = percent(first.fractions[-1])
         return f"{now}; with g{first.generation} {share} lasted {_median(first)}"
     return f"{now}; with g{first.generation} half lasted {_median(first)}"
+
+
+def traces_title(shown: Sequence[Trace], iteration: int) -> str:
+    """How the trajectories that are shown ended."""
+    ends = ", ".join(
+        f"p\u2011{one.trajectory} {one.stop_reason} at {time_of(one.lasted_fs)}"
+        for one in shown
+    )
+    return f"Trajectories of i{iteration}: {ends}"
 
 
 def _median(curve: SurvivalCurve) -> str:

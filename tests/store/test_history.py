@@ -23,6 +23,7 @@ from alflow.core.structures import Structure
 from alflow.core.tasks import Outcome, TaskSpec
 from alflow.report import collect, render_html, wording, write_report
 from alflow.report.content import Standing
+from alflow.report.sections import sections
 from alflow.store import (
     NewStructure,
     NewTask,
@@ -45,6 +46,7 @@ from alflow.store.mistakes import (
     worst_labels,
 )
 from alflow.store.told import told as told_by_labels
+from alflow.store.traces import examples
 
 GATE = Gate(Limit(0.01), Limit(0.05, 0.07), Limit(0.2, 0.2), 50.0)
 
@@ -172,7 +174,12 @@ def trajectory(k):
         time_fs=20.0 * (k + 1),
         stop_reason=StopReason.FINISHED if k == N_FRAMES - 1 else StopReason.FLAGGED,
         frames=(frame(k),),
-        trace={"time_fs": [0.0]},
+        trace={
+            "time_fs": [0.0, 10.0 * (k + 1)],
+            "temperature_K": [300.0, 310.0 + k],
+            "energy_spread": [0.01, 0.02],
+            "force_spread_max": [0.1, float("nan") if k == 2 else 0.3],
+        },
     )
 
 
@@ -523,6 +530,32 @@ def test_a_rule_that_is_not_installed_hides_nothing(filled):
     report = collect(filled)
     assert report.header.level == ""
     assert report.outcome.max_iterations is None
+
+
+def test_of_each_way_to_end_the_longest_trajectory_is_the_example(told):
+    with told.read() as connection:
+        found = examples(connection, 1, 3)
+        assert examples(connection, 0, 3) == []
+        assert [one.stop_reason for one in examples(connection, 1, 1)] == ["flagged"]
+    flagged, finished = found
+    assert (flagged.stop_reason, finished.stop_reason) == ("flagged", "finished")
+    # the last one of them ran to its end; those before were flagged, each later than the other
+    assert flagged.lasted_fs == 20.0 * (N_FRAMES - 1)
+    assert flagged.time_fs.tolist() == [0.0, 10.0 * (N_FRAMES - 1)]
+    assert finished.temperature_K.tolist() == [300.0, 310.0 + N_FRAMES - 1]
+    report = collect(told)
+    assert [one.trajectory for one in report.traces] == [one.trajectory for one in found]
+    (panel,) = [
+        one
+        for part in sections(report)
+        for one in part.panels
+        if "Trajectories" in one.title
+    ]
+    assert len(panel.table.rows) == 4
+    assert (
+        f"p\u2011{flagged.trajectory} flagged at {20 * (N_FRAMES - 1)}.0 fs" in panel.title
+    )
+    assert collect(told, 0).traces == ()
 
 
 def test_reading_needs_no_lease_and_writes_nothing(filled, tmp_path):
