@@ -41,6 +41,7 @@ def trust(store: Store, asked: CalibratedSettings, last: int = 3) -> dict[str, f
             past[:position],
             coverage=asked.coverage,
             window=asked.window,
+            energy_window=asked.energy_window,
             prior_ratio=asked.prior_ratio,
             adaptation=asked.adaptation,
         )

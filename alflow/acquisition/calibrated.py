@@ -41,8 +41,12 @@ class CalibratedSettings(Settings):
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
     """Share of frames whose error should be below its bound."""
     window: int = Field(default=1, ge=1, le=10)
-    """Number of the last iterations whose labels tell how errors go with spreads, more where they
-    have fewer than 20 labels: each generation is more sure of itself than the one before."""
+    """Number of the last iterations whose labels tell how errors of forces go with spreads, more
+    where they have fewer than 20 labels: each generation is more sure of itself than the one
+    before."""
+    energy_window: int = Field(default=2, ge=1, le=10)
+    """The same for energies, whose errors have a part that all frames of a generation share: one
+    generation alone is hardly more than one draw of it."""
     adaptation: float = Field(default=0.2, ge=0, le=1)
     """How fast the bound follows a coverage that is not as stated (adaptive conformal inference:
     Gibbs and Candès, NeurIPS 34, 1660 (2021)): after an iteration whose share of errors below

@@ -49,6 +49,7 @@ class CalibratedRule:
             past,
             coverage=settings.coverage,
             window=settings.window,
+            energy_window=settings.energy_window,
             prior_ratio=settings.prior_ratio,
             adaptation=settings.adaptation,
         )

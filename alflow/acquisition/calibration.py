@@ -63,6 +63,7 @@ def calibrate(
     *,
     coverage: float,
     window: int,
+    energy_window: int | None = None,
     prior_ratio: float,
     adaptation: float = 0.0,
 ) -> Calibration:
@@ -72,19 +73,16 @@ def calibrate(
         past: Iterations, in order.
         coverage: Share of frames whose error should be below the bound.
         window: Number of the last iterations to learn from; more where they have too few labels.
+        energy_window: The same for energies; None is `window`.
         prior_ratio: What is assumed where there are too few labels at all.
         adaptation: Step of `adapted`; 0 is split conformal prediction as it stands.
     """
-    used: list[PastIteration] = []
-    for one in reversed(past):
-        if len(used) >= window and sum(len(u.checked) for u in used) >= FEWEST:
-            break
-        used.append(one)
-    checked = [one.checked for one in used]
+    checked = [one.checked for one in _last(past, window)]
     force = (
         _joined([c.force_error for c in checked]),
         _joined([c.force_spread for c in checked]),
     )
+    checked = [one.checked for one in _last(past, energy_window or window)]
     energy = (
         _joined([c.energy_error for c in checked]),
         _joined([c.energy_spread for c in checked]),
@@ -101,6 +99,16 @@ def calibrate(
         _root_mean_square(_ratios(*energy)),
         max(n_force, n_energy),
     )
+
+
+def _last(past: Sequence[PastIteration], window: int) -> list[PastIteration]:
+    """The last iterations, more than asked for where these have too few labels."""
+    used: list[PastIteration] = []
+    for one in reversed(past):
+        if len(used) >= window and sum(len(u.checked) for u in used) >= FEWEST:
+            break
+        used.append(one)
+    return used
 
 
 def covered(past: PastIteration, by: Calibration) -> Coverage:

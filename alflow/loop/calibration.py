@@ -39,6 +39,7 @@ def calibration_statistics(
             taught,
             coverage=asked.coverage,
             window=asked.window,
+            energy_window=asked.energy_window,
             prior_ratio=asked.prior_ratio,
             adaptation=asked.adaptation,
         )

@@ -114,7 +114,7 @@ class EpochLoop:
             settings.robust_energy_eV_per_atom,
             settings.robust_force_eV_per_A,
         )
-        self._weights = _frame_weights(data, settings.frame_force_scale_eV_per_A)
+        self._weights = frame_weights(data, settings.frame_force_scale_eV_per_A)
         self.flat = FlatNetworks(networks, frozen_layers)
         make = StackedSoap if settings.optimizer == "soap" else StackedAdam
         self._optimiser: Optimiser = make(self.flat, settings.gradient_clip)
@@ -324,7 +324,8 @@ class EpochLoop:
         self.history.append({k: v for k, v in metrics.items() if np.isfinite(v)})
 
 
-def _frame_weights(data: TrainingSet, scale: float | None) -> Float[Tensor, " structures"]:
+def frame_weights(data: TrainingSet, scale: float | None) -> Float[Tensor, " structures"]:
+    """How much each structure counts: less with large forces, if their scale [eV/Å] is given."""
     if scale is None:
         return torch.ones_like(data.mean_square_force)
     return 1 / (1 + data.mean_square_force / scale**2)

@@ -32,9 +32,10 @@ from alflow.training.checks import (
     within_cap,
 )
 from alflow.training.dataset import TrainingSet
-from alflow.training.epochs import EpochLoop, Evaluation, Plan
+from alflow.training.epochs import EpochLoop, Evaluation, Plan, frame_weights
 from alflow.training.levels import level_gap
 from alflow.training.members import MAX_ROLLBACKS
+from alflow.training.offsets import settle_energies
 from alflow.training.optimiser import FlatNetworks
 from alflow.training.rounds import (
     Reason,
@@ -144,6 +145,14 @@ class StackedTrainer:
         if len(members) < least:
             return _diverged(standing, self._model.members, least)
         networks = rounds.networks(members, standing)
+        if not is_warm or networks.n_layers - 1 not in self._settings.frozen_layers:
+            settle_energies(
+                networks,
+                training_set,
+                torch.from_numpy(~held_out[members]),
+                frame_weights(training_set, self._settings.frame_force_scale_eV_per_A),
+                self._settings.robust_energy_eV_per_atom,
+            )
         errors = EpochLoop(
             self._settings, training_set, networks, held_out[members]
         ).evaluate()

@@ -68,6 +68,8 @@ def test_only_the_last_iterations_count_unless_they_are_too_small() -> None:
     kwargs = {"coverage": 0.9, "prior_ratio": 2.0}
     assert calibrate([old, new], window=1, **kwargs).force < 2.0
     assert calibrate([old, new], window=2, **kwargs).force > 2.0
+    both = calibrate([old, new], window=1, energy_window=2, **kwargs)
+    assert both.force < 2.0 < both.energy
     assert calibrate([old, new, small], window=1, **kwargs).n_labels == 100 + FEWEST - 1
 
 

@@ -287,7 +287,7 @@ def test_errors_by_structure_are_those_of_the_members_that_held_it_out(
 
 def test_frames_of_large_forces_count_less(make_clusters, model) -> None:
     prepared = training_set(make_clusters(6), model)
-    weights = epochs._frame_weights(prepared, 1.0)
+    weights = epochs.frame_weights(prepared, 1.0)
     order = prepared.mean_square_force.argsort()
     assert (weights[order].diff() <= 0).all()
     assert weights[0] == pytest.approx(1 / (1 + float(prepared.mean_square_force[0])))
