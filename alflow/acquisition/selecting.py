@@ -79,9 +79,12 @@ class _Entry:
     def told(self) -> str:
         """How large its spread is, and its cost where that counted."""
         cost = self.candidate.cost_core_s
+        told = str(self.excess)
+        if self.candidate.reason == "flagged" and self.excess.ratio <= 1:
+            told += " in the first round, and beyond that of its own"
         if cost is None or self.weight == 1.0:
-            return str(self.excess)
-        return f"{self.excess}, {cost:.3g} core-seconds expected"
+            return told
+        return f"{told}, {cost:.3g} core-seconds expected"
 
 
 @dataclass(frozen=True, slots=True)

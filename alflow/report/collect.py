@@ -31,7 +31,7 @@ from alflow.store import CampaignState, Split, Store, audits, history, mistakes,
 from alflow.store.campaigns import workers
 from alflow.store.chosen import chosen, force_pairs
 from alflow.store.lifetimes import lifetimes, path_counts
-from alflow.store.past import coverages, gate_of
+from alflow.store.past import coverages, gates_of
 from alflow.store.properties import found
 from alflow.store.told import told
 from alflow.store.traces import Trace, examples
@@ -294,7 +294,7 @@ class _Reader:
 
     def _spread(self, number: int) -> SpreadSample:
         rows = predictions.candidate_spreads(self._connection, number)
-        return readings.spread_sample(number, rows, gate_of(self._connection, number))
+        return readings.spread_sample(number, rows, gates_of(self._connection, number))
 
     def _parity(self, generations: Sequence[GenerationRow]) -> tuple[Parity, ...]:
         tested = [
@@ -335,10 +335,7 @@ class _Reader:
         last = max((path.iteration for path in self._paths), default=None)
         if last is None:
             return ()
-        found = examples(self._connection, last, MAX_TRACES)
-        drawn = tuple(one for one in found if len(one.time_fs))
-        # a single point is no curve
-        return drawn if any(len(one.time_fs) > 1 for one in drawn) else ()
+        return tuple(examples(self._connection, last, MAX_TRACES))
 
     def _label_failures(self) -> tuple[LabelFailures, ...]:
         found = []

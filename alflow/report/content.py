@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+
 from alflow.core.comparison import Compared
 from alflow.loop.outlook import Forecast
 from alflow.report.labeling import Labeling
@@ -178,10 +180,10 @@ class IterationRow:
 
     @property
     def flagged_fraction(self) -> float | None:
-        """Share of trajectories that did not survive: flagged or unphysical."""
+        """Share of trajectories that ended at a flagged frame; others ran on, or blew up."""
         if not self.n_trajectories:
             return None
-        return 1 - self.stop_reasons.get("finished", 0) / self.n_trajectories
+        return self.stop_reasons.get("flagged", 0) / self.n_trajectories
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +384,15 @@ class CampaignReport:
         trained = [row.n_members for row in self.generations if row.n_members]
         asked = self.outcome.n_members or 0
         return max(asked, *trained) - trained[-1] if trained else 0
+
+    @property
+    def median_error_new(self) -> float | None:
+        """Force RMSE that half of the last new labels stay below, per component [eV/Å]."""
+        for sample in self.calibration[-1:]:
+            known = sample.force_error[np.isfinite(sample.force_error)]
+            if sample.iteration == self.mistakes.iteration and len(known):
+                return float(np.median(known) / np.sqrt(3))
+        return None
 
     @property
     def in_use(self) -> tuple[GenerationRow, ...]:

@@ -1,5 +1,6 @@
 """The figures of a report; each takes content and returns the text of an SVG element."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def _labels_axis(axes: "Axes", rows: Sequence[GenerationRow]) -> None:
 
 def _thinned(numbers: Sequence[int], limit: int = 10) -> list[int]:
     step = -(-len(numbers) // limit)
-    return list(numbers[::step])
+    return list(numbers[::-1][::step][::-1])
 
 
 def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
@@ -93,14 +94,22 @@ def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
     svg.plain_log(axes.yaxis, (1.0,) if is_wide else (1.0, 2.0, 5.0))
 
 
+SPREADS = {
+    "excess": ("largest spread, in units of its limit", "", 1.0),
+    "force_mean": ("mean force spread", "meV/Å", 1e3),
+    "force_max": ("largest force spread", "meV/Å", 1e3),
+    "energy": ("energy spread / √N", "meV", 1e3),
+}
+"""Measures of the spread: what they are, their unit, and how many of it make one of ours."""
+
+BINS = 30
+
+
 def spread_histogram(
     sample: SpreadSample, measure: str, before: SpreadSample | None = None
 ) -> str:
     """Candidates by spread, flagged on audit, with the threshold; the iteration before as line."""
-    is_force = measure == "force_max"
-    unit, what = (
-        ("meV/Å", "largest force spread") if is_force else ("meV", "energy spread / √N")
-    )
+    what, unit, _ = SPREADS[measure]
     edges = bin_edges(spread_values(sample, measure))
 
     def paint(figure: "Figure", axes: "Axes") -> None:
@@ -121,10 +130,15 @@ def spread_histogram(
             everything = np.ones(len(before.energy), bool)
             counts, _ = np.histogram(_inside(before, measure, edges, everything), edges)
             axes.stairs(counts, edges, color=svg.INK, label=f"all of i{before.iteration}")
-        limit = None if sample.gate is None else getattr(sample.gate, measure)
-        if limit is not None:
-            _threshold(axes, limit, sample.force_scale)
-        axes.set_xlabel(f"{what}, {unit}")
+        if measure == "excess":
+            axes.axvline(1.0, color=svg.VERMILION, linestyle="--", label="limit")
+        else:
+            limit = None if sample.gate is None else getattr(sample.gate, measure)
+            if limit is not None:
+                _threshold(axes, limit, sample.force_scale)
+        axes.set_xscale("log")
+        svg.plain_log(axes.xaxis, _digits(edges))
+        axes.set_xlabel(f"{what}, {unit}" if unit else what)
         axes.set_ylabel("candidates")
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(visible=False, axis="x")
@@ -136,10 +150,10 @@ def spread_histogram(
 
 
 def spread_values(sample: SpreadSample, measure: str) -> Float[np.ndarray, " candidates"]:
-    """One measure of the spread of all candidates [meV/Å or meV]."""
-    values = sample.force_max if measure == "force_max" else sample.energy
-    in_milli: Float[np.ndarray, " candidates"] = 1e3 * values
-    return in_milli
+    """One measure of the spread of all candidates, in the unit of `SPREADS`."""
+    _, _, factor = SPREADS[measure]
+    values: Float[np.ndarray, " candidates"] = factor * getattr(sample, measure)
+    return values
 
 
 def _inside(
@@ -155,13 +169,27 @@ def _inside(
     return clipped
 
 
-def bin_edges(
-    values: Float[np.ndarray, " n"], bins: int = 30
-) -> Float[np.ndarray, " edges"]:
-    """Edges from zero to the 99th percentile; what lies beyond goes into the last bin."""
-    usable = values[np.isfinite(values)]
-    top = float(np.quantile(usable, 0.99)) if len(usable) else 1.0
-    return np.linspace(0.0, top if top > 0 else 1.0, bins + 1)
+def bin_edges(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " edges"]:
+    """Edges of bins as wide as each other on a log axis, from the smallest to the largest value.
+
+    One of them is at 1, if that is between.
+    """
+    usable = values[np.isfinite(values) & (values > 0)]
+    if not len(usable):
+        return np.array([0.1, 1.0])
+    low, high = np.log10(usable.min()), np.log10(usable.max())
+    width = max(float(high - low), 0.1) / (BINS - 1)
+    first, last = math.floor(low / width), math.floor(high / width) + 1
+    edges: Float[np.ndarray, " edges"] = 10.0 ** (width * np.arange(first, last + 1))
+    return edges
+
+
+def _digits(edges: Float[np.ndarray, " edges"]) -> tuple[float, ...]:
+    """Where a log axis is marked in each decade, so that a handful of marks comes out."""
+    decades = np.log10(edges[-1] / edges[0])
+    if decades > 2:  # noqa: PLR2004
+        return (1.0,)
+    return (1.0, 3.0) if decades > 1 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
 def _threshold(
@@ -319,6 +347,7 @@ def traces(shown: Sequence[Trace]) -> str:
         _log_axis(lower, spreads)
         upper.set_ylabel("T, K")
         upper.set_ylim(bottom=0)
+        lower.set_xlim(left=0)
         lower.set_ylabel("spread, meV/Å")
         lower.set_xlabel(f"simulated time, {unit}")
         figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)

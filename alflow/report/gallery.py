@@ -74,7 +74,7 @@ def _cards(chosen: tuple[SelectedStructure, ...]) -> tuple[Card, ...]:
 
 def _card(one: SelectedStructure, picture: Thumbnail) -> Card:
     name = f"s-{one.structure_id}"
-    spread = f"force spread {milli(one.force_spread)} meV/Å"
+    spread = f"largest force spread {milli(one.force_spread)} meV/Å"
     words = f"{name}, {one.formula}, {spread}"
     is_built = one.source not in ("", one.sampler)
     origin = f"{one.sampler} from {one.source}" if is_built else one.sampler

@@ -66,7 +66,7 @@ def _elements(rows: tuple[ElementError, ...]) -> Table:
         )
         for row in rows
     ]
-    columns = ("element", "set", "atoms", "force RMSE, meV/Å", "largest, meV/Å")
+    columns = ("element", "set", "atoms", "force RMSE, meV/Å", "largest on an atom, meV/Å")
     return table("errors-by-element", columns, cells)
 
 
@@ -93,13 +93,18 @@ def _worst(rows: tuple[LabelError, ...]) -> Table:
             row.formula,
             row.origin,
             row.which,
-            milli(row.force_rmse),
+            # over atoms, of the length of the error: what the spread is, too
+            milli(row.force_rmse * math.sqrt(3)),
             milli(row.force_spread),
             milli(row.energy_error),
         )
         for row in rows
     ]
-    numbers = ("force RMSE, meV/Å", "mean force spread, meV/Å", "energy error, meV/atom")
+    numbers = (
+        "force error of an atom, RMS, meV/Å",
+        "mean force spread of an atom, meV/Å",
+        "energy error, meV/atom",
+    )
     return table(
         "worst-labels", ("label", "structure", "formula", "origin", "set", *numbers), cells
     )

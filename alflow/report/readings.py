@@ -12,7 +12,7 @@ from jaxtyping import Float
 from alflow.config.resolution import settings_differences
 from alflow.core.comparison import compared
 from alflow.core.properties import SuiteResult
-from alflow.core.sampling import Gate
+from alflow.core.sampling import Gate, Limit
 from alflow.report.attribution import Waiting
 from alflow.report.content import (
     LabelNoise,
@@ -119,18 +119,46 @@ def standing_at_end(
 
 
 def spread_sample(
-    number: int, rows: Sequence[CandidateSpread], gate: Gate | None
+    number: int, rows: Sequence[CandidateSpread], gates: Mapping[int, Gate]
 ) -> SpreadSample:
-    """Spreads of the candidates of one iteration; there must be at least one."""
+    """Spreads of the candidates of one iteration; there must be at least one.
+
+    Args:
+        number: Number of the iteration.
+        rows: The candidates.
+        gates: The gate of each task that sampled them.
+    """
+    columns = {
+        name: np.array([getattr(row, name) for row in rows], np.float64)
+        for name in ("energy", "force_mean", "force_max", "force_scale")
+    }
+    tasks = np.array([row.task for row in rows])
+    excess = np.full(len(rows), np.nan)
+    for task, gate in gates.items():
+        mine = tasks == task
+        excess[mine] = _excess(gate, {name: one[mine] for name, one in columns.items()})
     return SpreadSample(
         iteration=number,
         generation=rows[0].generation,
-        energy=np.array([row.energy for row in rows]),
-        force_max=np.array([row.force_max for row in rows]),
-        force_scale=np.array([row.force_scale for row in rows]),
+        **columns,
         is_audit=np.array([row.reason == "audit" for row in rows]),
-        gate=gate,
+        excess=excess,
+        gate=gates[min(gates)] if gates else None,
     )
+
+
+def _excess(
+    gate: Gate, columns: Mapping[str, Float[np.ndarray, " frames"]]
+) -> Float[np.ndarray, " frames"]:
+    """The largest spread in units of its limit; NaN where a gate has no limits."""
+    ratios = [np.full(len(columns["energy"]), np.nan)]
+    for name in ("energy", "force_mean", "force_max"):
+        limit: Limit | None = getattr(gate, name)
+        if limit is not None:
+            at = limit.base + limit.per_force * columns["force_scale"]
+            ratios.append(columns[name] / np.where(at > 0, at, np.nan))
+    largest: Float[np.ndarray, " frames"] = np.fmax.reduce(ratios)
+    return largest
 
 
 def calibration(rows: Sequence[NewLabelPrediction]) -> tuple[CalibrationSample, ...]:

@@ -89,7 +89,7 @@ def facts(report: CampaignReport) -> list[tuple[str, str]]:
         ("seed", str(header.seed)),
         ("alflow", header.version),
         ("database", header.database),
-        ("started", moment(header.started)),
+        ("created", moment(header.started)),
         ("as of", moment(header.as_of)),
     ]
     return [(name, value) for name, value in found if value]

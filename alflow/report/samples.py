@@ -17,18 +17,23 @@ class SpreadSample:
         iteration: Number of the iteration.
         generation: Generation of the ensemble that sampled.
         energy: Energy spread over the root of the number of atoms [eV], (candidates,).
+        force_mean: Mean force spread of the atoms [eV/Å], (candidates,).
         force_max: Largest force spread of any atom [eV/Å], (candidates,).
         force_scale: Mean norm of the mean forces [eV/Å], (candidates,).
         is_audit: Whether a candidate was drawn at random, (candidates,).
-        gate: Thresholds of that generation, None if the acquisition rule cannot be asked.
+        excess: The spread that is largest in units of its limit, in these units; limits are those
+            of the round that the frame was met in; NaN where there are none, (candidates,).
+        gate: Limits of the first round, None if the acquisition rule cannot be asked.
     """
 
     iteration: int
     generation: int
     energy: Float[np.ndarray, " candidates"]
+    force_mean: Float[np.ndarray, " candidates"]
     force_max: Float[np.ndarray, " candidates"]
     force_scale: Float[np.ndarray, " candidates"]
     is_audit: Bool[np.ndarray, " candidates"]
+    excess: Float[np.ndarray, " candidates"]
     gate: Gate | None = None
 
 

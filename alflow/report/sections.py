@@ -1,7 +1,9 @@
 """The parts of the page in order: each a heading, panels, or one sentence if it is empty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from alflow.report import figures, mistake_panels, spread_tables, tables, wording
 from alflow.report.content import CampaignReport
@@ -16,7 +18,8 @@ from alflow.report.quantities import (
     percent,
     significant,
 )
-from alflow.report.samples import SurvivalCurve
+from alflow.report.quantities import simulated as time_of
+from alflow.report.samples import SpreadSample, SurvivalCurve
 from alflow.report.work_sections import timeline
 
 
@@ -77,12 +80,10 @@ def _flagged(report: CampaignReport) -> tuple[str, str]:
     rows = report.sampled
     if not rows:
         return NONE, "no trajectory yet"
-    last = rows[-1]
-    frames = last.n_flagged + last.n_audit
-    audit = percent(last.n_audit / frames if frames else 0.0)
-    return percent(
-        last.flagged_fraction
-    ), f"i{last.number}; {audit} of candidates are audit"
+    now = f"i{rows[-1].number}"
+    if len(rows) > 1:
+        now = f"{now}; was {percent(rows[-2].flagged_fraction)}"
+    return percent(rows[-1].flagged_fraction), now
 
 
 def sections(report: CampaignReport) -> tuple[Section, ...]:
@@ -154,32 +155,49 @@ def _spread(report: CampaignReport) -> Section:
         return replace(section, empty="No candidate has been found yet.")
     *earlier, sample = report.spreads
     before = earlier[-1] if earlier else None
-    limits = (
-        "The dashed line is the threshold for the median force in a frame"
-        " (band: 5th to 95th percentile)."
-        if sample.gate
-        else "The acquisition rule does not tell its thresholds."
-    )
-    caption = (
-        f"Spread of g{sample.generation} over its members; the last bar holds all beyond it. "
-        f"{limits}"
-    )
-    panels = []
-    titles = {
-        "force_max": wording.spread_title(sample),
-        "energy": "Their energy spread, by the root of the number of atoms",
-    }
-    for measure, title in titles.items():
-        panels.append(
-            Panel(
-                title,
-                figures.spread_histogram(sample, measure, before),
-                f"Histogram of {title.lower()}.",
-                caption,
-                spread_tables.histogram(sample, measure),
-            )
+    panels = [
+        Panel(
+            title,
+            figures.spread_histogram(sample, measure, before),
+            f"Histogram of {title.lower()}.",
+            caption,
+            spread_tables.histogram(sample, measure),
         )
+        for measure, title, caption in _measures(sample)
+    ]
     return replace(section, panels=tuple(panels))
+
+
+BEYOND = (
+    "Of what the gate looks at, the spread that is largest in units of its limit: beyond 1 a frame "
+    "is flagged. Limits are those of the round in which it was met; later rounds have tighter ones."
+)
+GROWS = (
+    "Its limit grows with the forces in a frame: the dashed line is that of the first round for "
+    "the median force, the band for the 5th to 95th percentile."
+)
+
+
+def _measures(sample: SpreadSample) -> Iterator[tuple[str, str, str]]:
+    """Measures of the spread that are drawn, with title and caption."""
+    title = wording.spread_title(sample)
+    about = f"Spread of g{sample.generation} over its members, on a log axis."
+    is_mean = sample.gate is not None and sample.gate.force_mean is not None
+    force, word = ("force_mean", "mean") if is_mean else ("force_max", "largest")
+    if not np.isfinite(sample.excess).any():
+        yield force, title, f"{about} The acquisition rule does not tell its limits."
+        yield "energy", "Their energy spread, by the root of the number of atoms", about
+        return
+    yield (
+        "excess",
+        title,
+        f"{about} {BEYOND}",
+    )
+    yield (
+        force,
+        f"Their {word} force spread",
+        f"{about} {GROWS}",
+    )
 
 
 def _calibration(report: CampaignReport) -> Section:
@@ -216,8 +234,9 @@ def _calibration(report: CampaignReport) -> Section:
             "Were errors below their bounds?",
             caption="Labels of earlier iterations bound the error by a multiple of the spread; "
             "these are the shares of the new labels, and of those drawn at random alone, whose "
-            "error was below. Errors in units of the spread are means over the new labels, and "
-            "the same corrected by what the earlier ones had shown.",
+            "error was below. Errors in units of the spread: of forces in the median over the new "
+            "labels, of energies their root mean square; and, corrected, by what the earlier ones "
+            "had shown: 1 is right.",
             table=spread_tables.coverage(report.coverage),
             is_wide=True,
         )
@@ -300,6 +319,12 @@ def _sampling(report: CampaignReport) -> Section:
         "unphysical; those that ran to their end count as long as they lasted."
     )
     curves = _shown(report.survival)
+    gates = [one.gate for one in report.spreads if one.gate is not None]
+    if gates and gates[-1].grace_fs:
+        caption += (
+            f" In the first {time_of(gates[-1].grace_fs)} no frame is flagged (grace_fs): a "
+            "trajectory that was lost then was lost at the first look."
+        )
     curve = Panel(
         wording.survival_title(report.survival),
         figures.survival(curves),
@@ -315,9 +340,11 @@ def _traces(report: CampaignReport) -> tuple[Panel, ...]:
         return ()
     title = wording.traces_title(report.traces, report.sampled[-1].number)
     caption = (
-        "Of each way to end, the trajectory that lasted longest: kinetic temperature, and the "
-        "largest force spread of an atom. All of one: alflow show "
-        f"p-{report.traces[0].trajectory}."
+        "Of each way to end, a trajectory of median length, if that is long enough to be drawn: "
+        "kinetic temperature, which in a small system swings about what the schedule asks for, "
+        "and the largest force spread of an atom. What flagged the frame at the end may be "
+        "another measure, or a limit that fell with the forces: "
+        f"alflow show p-{report.traces[0].trajectory}."
     )
     return (
         Panel(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alflow.report.figures import bin_edges, spread_values
+from alflow.report.figures import SPREADS, bin_edges, spread_values
 from alflow.report.quantities import grouped, milli, percent, significant
 from alflow.report.samples import CalibrationSample, SpreadSample
 from alflow.report.tables import Table, table
@@ -19,13 +19,14 @@ def histogram(sample: SpreadSample, measure: str) -> Table:
     clipped = np.clip(values, edges[0], edges[-1])
     flagged, _ = np.histogram(clipped[usable & ~sample.is_audit], edges)
     audit, _ = np.histogram(clipped[usable & sample.is_audit], edges)
-    unit = "meV/Å" if measure == "force_max" else "meV"
+    _, unit, _ = SPREADS[measure]
+    unit = f", {unit}" if unit else ""
     rows = [
         (significant(low, 3), significant(high, 3), str(a), str(b))
         for low, high, a, b in zip(edges, edges[1:], flagged, audit, strict=False)
         if a or b
     ]
-    columns = (f"from, {unit}", f"to, {unit}", "flagged", "audit")
+    columns = (f"from{unit}", f"to{unit}", "flagged", "audit")
     return table(f"spread-{measure}", columns, rows)
 
 

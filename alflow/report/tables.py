@@ -134,9 +134,14 @@ def plain(cell: str) -> str:
     return f"'{text}" if text[:1] in "=+-@\t\r" and not is_number else text
 
 
-def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table; its name is that of its CSV file."""
-    kept = tuple(tuple(row) for row in rows[:MAX_ROWS])
+def table(
+    name: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    most: int = MAX_ROWS,
+) -> Table:
+    """A table; its name is that of its CSV file, and it has so many rows at most."""
+    kept = tuple(tuple(row) for row in rows[:most])
     return Table(name, tuple(columns), kept, len(rows))
 
 
@@ -251,8 +256,7 @@ def survival(curves: Sequence[SurvivalCurve]) -> Table:
 
 
 def traces(shown: Sequence[Trace]) -> Table:
-    """The points that are drawn of a few trajectories; of many every few of them."""
-    room = MAX_ROWS // max(len(shown), 1)
+    """The points that are drawn of a few trajectories."""
     rows = [
         (
             f"p-{one.trajectory}",
@@ -261,11 +265,10 @@ def traces(shown: Sequence[Trace]) -> Table:
             milli(float(one.force_spread[k])),
         )
         for one in shown
-        for k in range(0, len(one.time_fs), -(-len(one.time_fs) // room))
+        for k in range(len(one.time_fs))
     ]
-    return table(
-        "traces", ("trajectory", "time, fs", "temperature, K", "force spread, meV/Å"), rows
-    )
+    columns = ("trajectory", "time, fs", "temperature, K", "force spread, meV/Å")
+    return table("traces", columns, rows, most=len(rows))
 
 
 def stop_reasons(rows: Sequence[IterationRow]) -> Table:

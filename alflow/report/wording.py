@@ -198,12 +198,20 @@ NO_RULE = "no criterion of convergence is set"
 """What is said of a campaign with an empty stop.converged."""
 
 
+SKEWED = 2.0
+"""A root mean square beyond this many medians is ruled by a few."""
+
+
 def _error_on_new_labels(report: CampaignReport) -> str:
     """For a campaign without a test set."""
     error, iteration = report.mistakes.force_rmse_new, report.mistakes.iteration
     if error is None:
         return ""
-    return f"forces of the new labels of i{iteration} were off by {milli(error)} meV/Å"
+    text = f"forces of the new labels of i{iteration} were off by {milli(error)} meV/Å"
+    median = report.median_error_new
+    if median is None or error < SKEWED * median:
+        return text
+    return f"{text} (those of half of them by less than {milli(median)}: a few rule)"
 
 
 def _error_trend(rows: Sequence[GenerationRow]) -> str:
@@ -315,19 +323,30 @@ def spread_title(sample: SpreadSample) -> str:
     )
 
 
+FEW_LABELS = 10
+"""With fewer labels nothing is said about whether a spread is calibrated."""
+RANKS = 0.3
+"""A spread whose rank correlation with the error is less hardly tells structures apart."""
+
+
 def calibration_title(sample: CalibrationSample) -> str:
-    """Whether the spread is calibrated, and by how much it is off."""
+    """Whether the spread is calibrated, by how much it is off, and whether it ranks errors."""
     if sample.factor is None:
         return "Is the spread calibrated?"
+    if sample.n_labels < FEW_LABELS:
+        n = count(sample.n_labels, "label")
+        return f"Is the spread of g{sample.generation} calibrated? {n}: too few to tell"
+    word = "calibrated"
+    if not is_calibrated(sample.factor):
+        word = "overconfident" if sample.factor > 1 else "too cautious"
+        if is_usable(sample.factor):
+            word = f"a little {word}"
     factor = significant(sample.factor, 2)
-    if is_calibrated(sample.factor):
-        return (
-            f"The spread of g{sample.generation} is calibrated: error is {factor} × spread"
-        )
-    word = "overconfident" if sample.factor > 1 else "too cautious"
-    if is_usable(sample.factor):
-        word = f"a little {word}"
-    return f"The spread of g{sample.generation} is {word}: error is {factor} × spread"
+    title = f"The spread of g{sample.generation} is {word}: error is {factor} × spread"
+    rank = rank_correlation(sample.force_spread, sample.force_error)
+    if rank is not None and rank < RANKS:
+        return f"{title}, and large errors are not where it is large"
+    return title
 
 
 def is_calibrated(factor: float) -> bool:
@@ -385,6 +404,8 @@ def noise_title(noise: LabelNoise) -> str:
     if not noise.n:
         return "No label could be computed again"
     n = f"{noise.n - noise.n_refuted} of {count(noise.n, 'label')} held when computed again"
+    if noise.failed:
+        n = f"{n} ({sum(noise.failed.values())} more could not be)"
     if noise.n == noise.n_refuted:
         return n
     if not any(noise.energy):

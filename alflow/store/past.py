@@ -92,11 +92,11 @@ def ended_before(connection: Connection, number: int) -> set[int] | None:
 
 def gate_of(connection: Connection, number: int) -> Gate | None:
     """The gate that an iteration began to sample with; None if it did not sample, or with none."""
-    gates = _gates_of(connection, number)
+    gates = gates_of(connection, number)
     return gates[min(gates)] if gates else None
 
 
-def _gates_of(connection: Connection, number: int) -> dict[int, Gate]:
+def gates_of(connection: Connection, number: int) -> dict[int, Gate]:
     """The gate of each task of sampling that has one, by number of the task."""
     query = (
         select(task.c.id, task.c.spec_json)
@@ -161,7 +161,7 @@ def _excess(connection: Connection, numbers: list[int]) -> dict[int, list[float]
         .where(candidate.c.reason == "flagged", iteration.c.number.in_(numbers))
         .order_by(iteration.c.number, candidate.c.id)
     )
-    gates = {number: _gates_of(connection, number) for number in numbers}
+    gates = {number: gates_of(connection, number) for number in numbers}
     found: dict[int, list[float]] = {}
     for row in connection.execute(query):
         spread = Spread(

@@ -24,17 +24,25 @@ from alflow.store.schema import (
     prediction,
     snapshot,
     task,
+    trajectory,
 )
 
 
 class CandidateSpread(NamedTuple):
-    """Spread of a candidate; energies [eV] by the root of the atoms, forces [eV/Å]."""
+    """Spread of a candidate over the generation that sampled it.
+
+    `energy` [eV] is by the root of the number of atoms; `force_mean` and `force_max` [eV/Å] are
+    over its atoms, `force_scale` [eV/Å] the mean norm of their mean forces; NaN where not finite.
+    `task` is the number of the task that sampled it.
+    """
 
     generation: int
     energy: float
+    force_mean: float
     force_max: float
     force_scale: float
     reason: str
+    task: int
 
 
 class Generation(NamedTuple):
@@ -105,14 +113,16 @@ def candidate_spreads(connection: Connection, number: int) -> list[CandidateSpre
         select(
             ensemble.c.generation,
             candidate.c.energy_spread,
+            candidate.c.force_spread_mean,
             candidate.c.force_spread_max,
             candidate.c.force_scale,
             candidate.c.reason,
+            trajectory.c.task_id,
         )
         .select_from(
-            candidate.join(iteration, iteration.c.id == candidate.c.iteration_id).join(
-                ensemble, ensemble.c.id == candidate.c.ensemble_id
-            )
+            candidate.join(iteration, iteration.c.id == candidate.c.iteration_id)
+            .join(ensemble, ensemble.c.id == candidate.c.ensemble_id)
+            .join(trajectory, trajectory.c.id == candidate.c.trajectory_id)
         )
         .where(iteration.c.number == number)
         .order_by(candidate.c.id)
@@ -121,9 +131,11 @@ def candidate_spreads(connection: Connection, number: int) -> list[CandidateSpre
         CandidateSpread(
             row.generation,
             nan_if_none(row.energy_spread),
+            nan_if_none(row.force_spread_mean),
             nan_if_none(row.force_spread_max),
             nan_if_none(row.force_scale),
             row.reason,
+            row.task_id,
         )
         for row in connection.execute(query)
     ]

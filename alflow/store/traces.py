@@ -10,6 +10,9 @@ from alflow.core.sampling import StopReason
 from alflow.store.codec import from_json_text
 from alflow.store.schema import iteration, trajectory
 
+FEWEST = 3
+"""Points that make a curve."""
+
 _FIRST = (StopReason.FLAGGED, StopReason.FINISHED)
 """Ends that are shown if there are any; then the most frequent of the others."""
 
@@ -35,7 +38,9 @@ class Trace(NamedTuple):
 
 
 def examples(connection: Connection, number: int, most: int) -> list[Trace]:
-    """Of each way to end in an iteration, the trajectory that lasted longest.
+    """Of each way to end in an iteration, the trajectory of median length.
+
+    Ways whose trajectory has fewer than `FEWEST` points are left out: it is no curve.
 
     Args:
         connection: A connection to the store.
@@ -46,25 +51,17 @@ def examples(connection: Connection, number: int, most: int) -> list[Trace]:
         select(iteration.c.id).where(iteration.c.number == number)
     )
     ends = connection.execute(
-        select(
-            trajectory.c.stop_reason,
-            func.count().label("n"),
-            func.max(trajectory.c.time_fs).label("longest"),
-        )
+        select(trajectory.c.stop_reason, func.count().label("n"))
         .where(of_iteration)
         .group_by(trajectory.c.stop_reason)
     ).all()
-    ends = sorted(ends, key=lambda row: (_place(row.stop_reason), -row.n, row.stop_reason))
     found = []
-    for end in ends[:most]:
+    for end in sorted(ends, key=lambda row: (_place(row.stop_reason), -row.n)):
         row = connection.execute(
-            select(trajectory.c.id, trajectory.c.trace_json)
-            .where(
-                of_iteration,
-                trajectory.c.stop_reason == end.stop_reason,
-                trajectory.c.time_fs == end.longest,
-            )
-            .order_by(trajectory.c.id)
+            select(trajectory.c.id, trajectory.c.time_fs, trajectory.c.trace_json)
+            .where(of_iteration, trajectory.c.stop_reason == end.stop_reason)
+            .order_by(trajectory.c.time_fs, trajectory.c.id)
+            .offset(end.n // 2)
             .limit(1)
         ).one()
         points = from_json_text(row.trace_json)
@@ -72,9 +69,10 @@ def examples(connection: Connection, number: int, most: int) -> list[Trace]:
             np.array(points.get(name, []), np.float64)
             for name in ("time_fs", "temperature_K", "force_spread_max")
         ]
-        if len({len(column) for column in columns}) == 1:
-            found.append(Trace(row.id, end.stop_reason, end.longest, *columns))
-    return found
+        # Trajectories that are no dynamics have no times.
+        if all(len(column) == len(columns[1]) >= FEWEST for column in columns):
+            found.append(Trace(row.id, end.stop_reason, row.time_fs, *columns))
+    return found[:most]
 
 
 def _place(stop_reason: str) -> int:

@@ -216,19 +216,20 @@ def test_a_failed_campaign_says_so_first(failed):
 
 
 def test_half_a_campaign_renders(running):
+    last = running.spreads[-1]
     report = replace(
         running,
         generations=running.generations[:1],
         parity=running.parity[:1],
         calibration=(),
         survival=running.survival[:1],
-        spreads=(replace(running.spreads[-1], gate=None),),
+        spreads=(replace(last, gate=None, excess=np.full_like(last.excess, np.nan)),),
         timeline=Timeline(),
         selected=(),
     )
     text = render_html(report)
     Page(text)
-    assert "The acquisition rule does not tell its thresholds." in text
+    assert "The acquisition rule does not tell its limits." in text
     assert "There are no predictions on new labels yet" in text
     assert 'id="calibration"' not in text
 
@@ -328,7 +329,7 @@ def test_chosen_structures_can_be_turned_and_are_there_in_print(running):
     models = [json.loads(v["data-model"]) for _, v in parsed.tags if "data-model" in v]
     assert [one["ring"] for one in models[:2]] == [3, -1]
     assert "Ringed: the atom" in text
-    assert "s-3100, H6O3, force spread 310 meV/Å" in text
+    assert "s-3100, H6O3, largest force spread 310 meV/Å" in text
 
 
 def test_the_viewer_is_left_out_where_there_is_nothing_to_turn(running):

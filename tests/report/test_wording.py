@@ -36,7 +36,7 @@ def test_a_running_campaign_says_where_why_and_until_when(running):
         "Iteration 7 of at most 20 is labelling; there are 426 labelled structures."
     )
     assert verdict.why.startswith("The test force error is 41.2 meV/Å (was 47.0); ")
-    assert verdict.why.endswith("of the trajectories were flagged (was 31 %).")
+    assert verdict.why.endswith("of the trajectories were flagged (was 27 %).")
     assert verdict.next_step == (
         "It goes on until all trajectories survive 2 ps, or the test force error is "
         "30 meV/Å or less, or 2\u202f000 labels are spent (452 so far), or iteration 20 ends."
@@ -120,9 +120,11 @@ def test_without_a_test_set_new_labels_tell_the_error(running):
         outcome=replace(running.outcome, has_test=False),
         mistakes=Mistakes(iteration=7, by_origin=origins),
     )
-    assert wording.verdict(report).why.startswith(
-        "Forces of the new labels of i7 were off by 141 meV/Å; "
-    )
+    told = "Forces of the new labels of i7 were off by 141 meV/Å"
+    skewed = f"{told} (those of half of them by less than 33.5: a few rule); "
+    assert wording.verdict(report).why.startswith(skewed)
+    even = replace(report, calibration=())
+    assert wording.verdict(even).why.startswith(f"{told}; ")
     told = {tile.caption: (tile.value, tile.note) for tile in tiles(report)}
     assert told["force RMSE, new labels"] == ("141", "of i7, before they were learnt from")
     assert told["test energy RMSE"] == ("–", "there is no test set")
@@ -188,6 +190,17 @@ def test_learning_title_tells_a_rise_from_a_fall(running):
 def test_calibration_title(running, factor, word):
     title = wording.calibration_title(replace(running.calibration[-1], factor=factor))
     assert title == f"The spread of g6 is {word}: error is {factor} × spread"
+
+
+def test_few_labels_and_a_spread_that_does_not_rank_are_told(running):
+    sample = running.calibration[-1]
+    few = replace(sample, n_labels=2)
+    assert wording.calibration_title(few).endswith("calibrated? 2 labels: too few to tell")
+    blind = replace(sample, force_spread=sample.force_spread[::-1].copy())
+    assert wording.calibration_title(blind).endswith(
+        "large errors are not where it is large"
+    )
+    assert wording.calibration_title(sample).endswith("× spread")
 
 
 def test_a_level_without_forces_is_judged_by_energies(running):
