@@ -20,6 +20,8 @@ WORSE_LIMIT = 1.10
 """Growth of the test error from one generation to the next that is worth a look."""
 MIN_SPAN_S = 600.0
 """Shorter campaigns are mostly start-up: idle workers are not worth a bullet."""
+LONG = 3
+"""Iterations in a row in which the same thing is no accident."""
 UNPHYSICAL = tuple(str(reason) for reason in StopReason if reason.is_unphysical)
 
 
@@ -153,6 +155,17 @@ def _unphysical(report: CampaignReport) -> Iterator[Bullet]:
             yield Bullet(f"i{row.number}", text, f"alflow show i{row.number}")
 
 
+def _all_flagged(report: CampaignReport) -> Iterator[Bullet]:
+    last = report.sampled[-LONG:]
+    if len(last) == LONG and all(row.flagged_fraction == 1 for row in last):
+        name = f"i{last[-1].number}"
+        text = (
+            f"All trajectories of the last {LONG} iterations were flagged, as if nothing were "
+            "learnt: the limits (acquire) may be below what labels and ensemble can reach."
+        )
+        yield Bullet(name, text, f"alflow show {name}")
+
+
 def _idle(report: CampaignReport) -> Iterator[Bullet]:
     work = report.timeline
     if work.busy_fraction is None or work.span_s < MIN_SPAN_S:
@@ -187,6 +200,7 @@ _CHECKS: tuple[Callable[[CampaignReport], Iterator[Bullet]], ...] = (
     _worse,
     _uncalibrated,
     _unphysical,
+    _all_flagged,
     _idle,
     _notes,
 )

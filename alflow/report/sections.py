@@ -291,7 +291,13 @@ def _noise(report: CampaignReport) -> tuple[Panel, ...]:
 def _properties(report: CampaignReport) -> Section:
     found = report.properties
     if found.generation is None:
-        return Section("properties", "Properties")
+        section = Section("properties", "Properties")
+        wanted = report.provenance.settings.get("validate") or {}
+        n = len(wanted.get("suites") or ())
+        if not n:
+            return section
+        text = f"{count(n, 'suite')} of properties in the campaign file (validate)"
+        return replace(section, empty=f"None is known of {text}: alflow validate.")
     caption = (
         "By the mean of the ensemble, with the standard deviation over members beside it, at the "
         "same geometries. An error of few spreads is one that the ensemble knows of."

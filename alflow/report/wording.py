@@ -253,7 +253,17 @@ def _next_step(report: CampaignReport) -> str:
         return (
             f"Generation g{report.header.generation} is ready to use: alflow export model."
         )
-    return NEXT_STEPS[report.outcome.standing]
+    step = NEXT_STEPS[report.outcome.standing]
+    if report.outcome.standing in LIMITS and _has_trouble(report):
+        return f"First see to what went wrong, below: more of it is no use. {step}"
+    return step
+
+
+def _has_trouble(report: CampaignReport) -> bool:
+    """Whether labels fail, or the last generation was refused."""
+    total = report.n_labels_ok + report.n_labels_failed
+    is_failing = total > 0 and report.n_labels_failed / total >= LABEL_FAILURE_LIMIT
+    return is_failing or any(row.state == "rejected" for row in report.generations[-1:])
 
 
 def _rules(report: CampaignReport) -> str:

@@ -364,6 +364,29 @@ def test_a_verdict_warns_of_failed_labels(running):
     assert "failed" not in wording.verdict(running).why
 
 
+def test_more_of_what_goes_wrong_is_not_advised(running):
+    ended = standing(running, Standing.ITERATIONS, "the limit is reached")
+    assert wording.verdict(ended).next_step.startswith("To go on, raise")
+    refused = replace(running.generations[-1], state="rejected")
+    bad = replace(ended, generations=(*ended.generations[:-1], refused))
+    assert wording.verdict(bad).next_step.startswith("First see to what went wrong")
+
+
+def test_limits_that_flag_everything_are_told(running):
+    def told(*reasons):
+        rows = tuple(
+            replace(row, stop_reasons=reason)
+            for row, reason in zip(running.iterations[-3:], reasons, strict=True)
+        )
+        report = replace(running, iterations=(*running.iterations[:-3], *rows))
+        return [one.subject for one in bullets(report) if "were flagged" in one.text]
+
+    n = running.iterations[-1].n_trajectories
+    everything = {"flagged": n}
+    assert told(everything, everything, everything) == ["i7"]
+    assert told(everything, {"flagged": n - 1, "finished": 1}, everything) == []
+
+
 def test_a_member_that_diverged_is_missed(running):
     last = replace(running.generations[-1], n_members=7)
     note = "member 3 gave numbers that are not finite; it is left out: 7 of 8 are trained"
