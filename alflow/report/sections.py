@@ -325,6 +325,14 @@ def _sampling(report: CampaignReport) -> Section:
         "unphysical; those that ran to their end count as long as they lasted."
     )
     curves = _shown(report.survival)
+    if len(curves) < len(report.survival):
+        caption += (
+            f" Drawn: {len(curves)} of {len(report.survival)} generations, evenly chosen."
+        )
+    if len(curves) > 1:
+        caption += (
+            " Where the limits of the gate changed between them, so did what is trusted."
+        )
     gates = [one.gate for one in report.spreads if one.gate is not None]
     if gates and gates[-1].grace_fs:
         caption += (
@@ -386,6 +394,11 @@ def _decisions(report: CampaignReport) -> Section:
     rows = [row for row in report.iterations if row.decisions]
     if not rows:
         return Section("selection", "Selection")
-    table = tables.decisions(rows)
-    panel = Panel(wording.decisions_title(rows), table=table, is_wide=True)
+    caption = (
+        "Candidates are the frames that the gate flagged, and some drawn at random (audit). "
+        "Selected: to be labelled. Over budget: no place was left. Duplicate: closer to a selected "
+        "one than min_distance, or known. Filtered: unphysical, or too far beyond the limits."
+    )
+    title, table = wording.decisions_title(rows), tables.decisions(rows)
+    panel = Panel(title, caption=caption, table=table, is_wide=True)
     return Section("selection", "Selection", (panel,))
