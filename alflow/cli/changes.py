@@ -16,7 +16,7 @@ STAGE_LINE_S = 10.0
 
 
 FAILURES = {
-    "task-requeued": "failed, tried again",
+    "task-requeued": "tried again",
     "task-failed": "failed",
     "task-quarantined": "failed, given up",
 }
@@ -66,6 +66,7 @@ class Changes:
     _last: "Seen | None" = None
     _told: dict[str, tuple[str, float]] = field(default_factory=dict)
     _trouble: int = 0
+    _label: "Trouble | None" = None
 
     def since(self, seen: "Seen") -> list[str]:
         """Lines about what is new since the last call; the first one tells how it stands."""
@@ -74,11 +75,16 @@ class Changes:
         newest = max((one.id for one in view.troubles), default=0)
         news = [one for one in view.troubles[::-1] if one.id > self._trouble]
         self._trouble = max(newest, self._trouble)
+        label, self._label = self._label, view.failed_label
         if last is None:
             self._told = {one.kind: (stage_text(one), seen.now) for one in seen.stages}
             return [heartbeat(seen, self.database)]
         before = last.standing
         lines = [trouble_text(one) for one in news]
+        if view.failed_label and (
+            label is None or label.subject != view.failed_label.subject
+        ):
+            lines.append(f"no label: {trouble_text(view.failed_label)}")
         if before.iteration != view.iteration:
             self._told.clear()
         lines += self._stages(seen)

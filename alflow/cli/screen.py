@@ -24,6 +24,10 @@ MOST_RUNNING = 16
 MOST_TROUBLES = 10
 """Lines of a tall terminal for what runs, and for what went wrong."""
 _MINUTE_S = 60
+LEAST_TEXT = 24
+"""Letters of a message beside which the command to see more is written in full."""
+SHORTEST_NAME = 8
+"""Letters of the campaign's name that are always there."""
 NARROW = 60
 """Width below which the bars of the table are left out."""
 
@@ -71,7 +75,7 @@ def screen(seen: "Seen", database: str, room: Room, problem: str = "") -> list[T
     view = seen.standing
     fixed = [
         *([[(problem, "bold red")]] if problem else []),
-        _head(seen),
+        _head(seen, room.width),
         *_verdict(view, database, room.width),
         *_curves(view, room.width),
         [],
@@ -96,7 +100,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(BLOCKS[round(max(0.0, value) / largest * top)] for value in shown)
 
 
-def _head(seen: "Seen") -> list[Part]:
+def _head(seen: "Seen", width: int) -> list[Part]:
     view = seen.standing
     if view.iteration is None:
         return [(view.campaign, "bold"), (" · not begun", "")]
@@ -115,8 +119,14 @@ def _head(seen: "Seen") -> list[Part]:
     where = ", ".join([where, *others])
     generation = "" if view.generation is None else f" · g{view.generation}"
     ok, failed = view.labels.get("ok", 0), view.labels.get("failed", 0)
-    labels = f" · {ok} labels" + (f", {failed} failed" if failed else "")
-    return [(view.campaign, "bold"), (f" · {where}{generation}{labels}", "")]
+    labels = f" · {ok} label{'s' * (ok != 1)}" + (f", {failed} failed" if failed else "")
+    rest = f" · {where}{generation}{labels}"
+    # A name may be cut, numbers may not.
+    name = view.campaign
+    room = max(SHORTEST_NAME, width - len(rest))
+    if len(name) > room:
+        name = name[: room - 1] + "…"
+    return [(name, "bold"), (rest, "")]
 
 
 def _verdict(view: "Standing", database: str, width: int) -> list[list[Part]]:
@@ -129,10 +139,10 @@ def _verdict(view: "Standing", database: str, width: int) -> list[list[Part]]:
         command = f"alflow resume {shlex.quote(database)}"
         return [
             [
-                ("DEAD", "bold red"),
-                (f" · {manager.holder}, last sign of life {silent}", ""),
+                ("interrupted", "bold red"),
+                (f" · {manager.holder} is gone, last sign of life {silent}", ""),
             ],
-            [("Nobody runs it. Go on: ", ""), (command, "bold")],
+            [("Nothing finished is lost. Go on: ", ""), (command, "bold")],
         ]
     style = "bold yellow" if needs_attention(view) else "bold green"
     lines = textwrap.wrap(told, max(10, width), max_lines=MOST_VERDICT, placeholder=" …")
@@ -191,8 +201,10 @@ def _figures(value: float) -> str:
     return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"  # noqa: PLR2004
 
 
-_COLUMNS = (("running", 9), ("waiting", 9), ("failed", 8), ("typical", 10), ("left", 10))
+_COLUMNS = {"running": 9, "waiting": 9, "failed": 8, "typical": 10, "left": 10}
 """Columns of the table after the bar, with their widths."""
+_SPARED = ("typical", "waiting", "running")
+"""Columns that a narrow terminal does without, the first one first."""
 
 
 def _table(stages: Sequence["Stage"], width: int) -> list[list[Part]]:
@@ -201,25 +213,32 @@ def _table(stages: Sequence["Stage"], width: int) -> list[list[Part]]:
     name_width = max(8, *(len(stage.kind) + 1 for stage in stages))
     done = [f"{stage.n_done}/{stage.n}" for stage in stages]
     done_width = max(8, *(len(text) + 1 for text in done))
-    used = 1 + name_width + done_width + sum(w for _, w in _COLUMNS) + 1
-    bar = 0 if width < NARROW else max(0, min(60, width - used))
+    columns = dict(_COLUMNS)
+    fixed = 1 + name_width + done_width + 1
+    for name in _SPARED:
+        if fixed + sum(columns.values()) > width:
+            del columns[name]
+    free = width - fixed - sum(columns.values())
+    bar = 0 if width < NARROW else max(0, min(60, free))
     head = f" {'stage':<{name_width}}{'done':>{done_width}}{'':{bar + 1}}"
-    head += "".join(f"{name:>{w}}" for name, w in _COLUMNS)
+    head += "".join(f"{name:>{w}}" for name, w in columns.items())
     rows: list[list[Part]] = [[(head, "bold")]]
     for stage, text in zip(stages, done, strict=True):
-        typical = "—" if stage.typical_s is None else clock(stage.typical_s)
-        left = "—" if stage.left_s is None else coarse(stage.left_s)
-        values = (stage.n_running, stage.n_waiting, stage.n_failed, typical, left)
-        cells = [f"{v:>{w}}" for v, (_, w) in zip(values, _COLUMNS, strict=True)]
-        rows.append(
-            [
-                (f" {stage.kind:<{name_width}}{text:>{done_width}} ", ""),
-                (_bar(stage, bar), "green"),
-                ("".join(cells[:2]), ""),
-                (cells[2], "red" if stage.n_failed else ""),
-                ("".join(cells[3:]), ""),
-            ]
-        )
+        values = {
+            "running": stage.n_running,
+            "waiting": stage.n_waiting,
+            "failed": stage.n_failed,
+            "typical": "—" if stage.typical_s is None else clock(stage.typical_s),
+            "left": "—" if stage.left_s is None else coarse(stage.left_s),
+        }
+        row: list[Part] = [
+            (f" {stage.kind:<{name_width}}{text:>{done_width}} ", ""),
+            (_bar(stage, bar), "green"),
+        ]
+        for name, w in columns.items():
+            is_bad = name == "failed" and stage.n_failed
+            row.append((f"{values[name]:>{w}}", "red" if is_bad else ""))
+        rows.append(row)
     return rows
 
 
@@ -271,14 +290,15 @@ def _troubles(view: "Standing", database: str, room: Room, most: int) -> list[li
 
 
 def _trouble(one: "Trouble", database: str, width: int) -> list[Part]:
-    stamp = (utc(one.ts) or "")[11:]
+    # When a label failed is not known to the second: its task is about many.
+    stamp = (utc(one.ts) or "")[11:] if one.id else "no label:"
     text = " ".join(f"{stamp} {trouble_text(one)}".split())
     short = f" → alflow show {one.subject}"
     long = f"{short} --db {shlex.quote(database)}"
     if re.fullmatch(r"([stl]-|[ig])\d+", one.subject) is None:
         command = ""
     else:
-        command = long if len(text) + len(long) <= width else short
+        command = long if LEAST_TEXT + len(long) <= width else short
     left = max(10, width - len(command))
     text = text if len(text) <= left else text[: left - 1] + "…"
     style = "red" if one.severity == "error" or one.id == 0 else "yellow"
@@ -309,5 +329,9 @@ def _drawn(parts: Iterable[Part], room: Room) -> Text:
     text = Text(no_wrap=True, end="\n")
     for piece, style in parts:
         text.append(shown(piece, is_ascii=room.is_ascii), style or None)
-    text.truncate(room.width, overflow="crop" if room.is_ascii else "ellipsis")
+    if not room.is_ascii:
+        text.truncate(room.width, overflow="ellipsis")
+    elif len(text) > room.width:
+        text.truncate(max(0, room.width - 1), overflow="crop")
+        text.append(shown("…", is_ascii=True))
     return text

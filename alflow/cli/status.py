@@ -129,6 +129,13 @@ _GO_ON = {
 """What to type in a state that a campaign does not leave by itself."""
 
 
+_STOPPING = {
+    "drain": "stopping: what runs is finished first, nothing else is begun",
+    "now": "stopping: what runs is given back",
+}
+"""What a manager does that was asked to stop."""
+
+
 def verdict(view: Stands, database: str) -> str:
     """One sentence about where the campaign stands and what to type next."""
     database = shlex.quote(database)
@@ -142,7 +149,7 @@ def verdict(view: Stands, database: str) -> str:
         how = "paused" if view.manager.is_released else "interrupted"
         return f"{how}: no manager runs it. Go on: alflow resume {database}"
     if view.stop_requested:
-        return f"stopping ({view.stop_requested})"
+        return _STOPPING[view.stop_requested]
     return "running"
 
 

@@ -124,9 +124,9 @@ class Manager:
         hints: Sequence[AttemptRef] = ()
         while True:
             glance = self._glance()
-            mode = self._stop.mode or glance.stop
             if self._stop.mode is not None and self._stop.detaches:
                 return Ending.DETACHED
+            mode = self._asked_to_stop(glance)
             glance = self._take_in_and_lease(hints, glance, is_draining=mode is not None)
             self._tell_news()
             if mode is StopMode.NOW:
@@ -146,6 +146,14 @@ class Manager:
             elif not glance.leased:
                 self._give_up_if_refused()
             hints = self._executor.wait(TURN_S)
+
+    def _asked_to_stop(self, glance: Glance) -> StopMode | None:
+        """How to stop, if so; a signal is written down for those who watch."""
+        wanted = self._stop.mode
+        if wanted in (None, glance.stop) or glance.stop is StopMode.NOW:
+            return glance.stop
+        self._store.request_stop(now=wanted is StopMode.NOW)
+        return wanted
 
     def _glance(self) -> Glance:
         """How things stand, once what people asked to be tried again is queued."""

@@ -39,7 +39,11 @@ GONE = ManagerStatus(alive=False, holder="node1 (pid 5)", silent_s=7200.0)
     ("changes", "attention", "sentence"),
     [
         ({}, False, "running"),
-        ({"stop_requested": "drain"}, False, "stopping (drain)"),
+        (
+            {"stop_requested": "drain"},
+            False,
+            "stopping: what runs is finished first, nothing else is begun",
+        ),
         (
             {"manager": GONE},
             True,

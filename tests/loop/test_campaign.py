@@ -164,7 +164,9 @@ def test_stopping_drains_and_resuming_finishes(database, tmp_path):
         assert ending is Ending.DRAINED
         assert campaign.store.open_attempts() == []
         assert progress(campaign.store).labels["pending"] > 0
+        assert campaign.store.stop_requested() == "drain", "those who watch are told"
     with resume_campaign(database) as campaign:
+        assert campaign.store.stop_requested() is None
         assert _run(campaign)[0] is Ending.DECIDED
         assert campaign.store.content_digest() == expected
 
