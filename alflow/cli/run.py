@@ -21,6 +21,7 @@ from alflow.cli.database import (
     DbOption,
     existing_database,
     new_database,
+    reading,
     report_path,
 )
 from alflow.cli.following import beside
@@ -174,7 +175,9 @@ def _drive(opening: "AbstractContextManager[OpenCampaign]", how: _Run) -> None:
             ending = _manage(campaign, how, stop)
         row = campaign.store.campaign()
         path = report_path(how.database, campaign.files.root)
-        report = write_report(campaign.store, path)
+    # Once the lease is given back, so that a campaign that pauses is not said to run.
+    with reading(how.database) as store:
+        report = write_report(store, path)
     _tell(f"{row.name}: {row.verdict or ending}.")
     emit(f"Report: {report} ({report.stat().st_size / 1e6:.1f} MB).")
     if row.state == "running":

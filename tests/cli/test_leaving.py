@@ -75,6 +75,8 @@ def test_tasks_go_on_without_a_manager_that_detaches(tmp_path):
     said = (tmp_path / "log").read_text()
     assert "running tasks go on" in said
     assert "alflow resume small.db" in said
+    (report,) = tmp_path.rglob("report.html")
+    assert "Nobody runs it" in report.read_text("utf-8")
     resumed = alflow(tmp_path, "resume", "small.db")
     assert resumed.wait(DEADLINE_S) == 0, (tmp_path / "log").read_text()
     with open_store(tmp_path / "small.db", read_only=True) as store:
