@@ -142,7 +142,7 @@ CAMPAIGN = f"""
 name: costs
 seed: 5
 system: {{elements: [Al, Cu], builders: {BOXES}}}
-label: {{primary: gupta, batch_s: 0.05, levels: {{gupta: {{kind: analytic, elements: [Al, Cu]}}}}}}
+label: {{primary: gupta, batch_s: 0.4, levels: {{gupta: {{kind: analytic, elements: [Al, Cu]}}}}}}
 model: {{kind: ani, members: 2, hidden: [4], radial_cutoff_A: 4.0, angular_cutoff_A: 3.5}}
 train: {{epochs: 1, warm_epochs: 1, minimum_steps: 0, folds: 2, checkpoint_minutes: 0}}
 sample: {{replicas: 12, rounds: 1, timestep_fs: 2.0, duration_ps: 0.02,
@@ -171,7 +171,7 @@ def test_a_campaign_finds_out_the_same_whatever_its_labels_cost(tmp_path, monkey
     label = AnalyticLabeler.label
 
     def slowly(self, structure):
-        time.sleep(0.02 * int((structure.numbers == ALUMINIUM).sum()))
+        time.sleep(0.1 * int((structure.numbers == ALUMINIUM).sum()))
         return label(self, structure)
 
     monkeypatch.setattr(AnalyticLabeler, "label", slowly)
