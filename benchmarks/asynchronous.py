@@ -8,8 +8,9 @@ the labels. Its tasks are short, so that four workers fit on two cores, and each
 has taken as long as such a task would on machines a hundred times as large: a label 4 s in the
 median (lognormal, sigma 0.5), a task of sampling 12 s, training 20 s. `--scale` multiplies these.
 
-First a campaign of one iteration is run in generational mode; the times of its tasks are all that
-the simulation of both modes knows. Then both are run. Wall time is from the start of the first task
+First a campaign of two iterations is run in generational mode; the times of its tasks are all that
+the simulation of both modes knows (two, since how a training grows with the labels takes two of
+them to tell). Then both are run. Wall time is from the start of the first task
 to the end of the last; a worker is busy while it is at a task.
 """
 
@@ -137,7 +138,7 @@ def install(folder: Path) -> None:
 
 
 def campaign(mode: str, scale: float, labels: int | None) -> dict[str, Any]:
-    """Settings of the campaign; without `labels` it has one iteration."""
+    """Settings of the campaign; without `labels` it has two iterations."""
     box = {
         "kind": "paced",
         "composition": {"Al": 1},
@@ -186,7 +187,7 @@ def campaign(mode: str, scale: float, labels: int | None) -> dict[str, Any]:
         "loop": {
             "mode": mode,
             "bootstrap": BOOTSTRAP,
-            "max_iterations": 100 if labels else 1,
+            "max_iterations": 100 if labels else 2,
         },
         "stop": {"budget": {"labels": labels}},
     }
