@@ -9,7 +9,7 @@ from alflow.report.attribution import Use
 from alflow.report.content import CampaignReport
 from alflow.report.quantities import count, milli, percent, significant
 from alflow.report.samples import Timeline
-from alflow.report.wording import LABEL_FAILURE_LIMIT, is_usable, sentence
+from alflow.report.wording import FEW_LABELS, LABEL_FAILURE_LIMIT, is_usable, sentence
 
 MAX_BULLETS = 5
 IDLE_LIMIT = 0.30
@@ -136,7 +136,11 @@ def _worse(report: CampaignReport) -> Iterator[Bullet]:
 
 def _uncalibrated(report: CampaignReport) -> Iterator[Bullet]:
     for sample in report.calibration[-1:]:
-        if sample.factor is None or is_usable(sample.factor):
+        if (
+            sample.factor is None
+            or sample.n_labels < FEW_LABELS
+            or is_usable(sample.factor)
+        ):
             continue
         name = f"g{sample.generation}"
         text = (

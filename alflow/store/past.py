@@ -90,12 +90,6 @@ def ended_before(connection: Connection, number: int) -> set[int] | None:
     return {int(subject.removeprefix("i")) for subject in connection.scalars(query)}
 
 
-def gate_of(connection: Connection, number: int) -> Gate | None:
-    """The gate that an iteration began to sample with; None if it did not sample, or with none."""
-    gates = gates_of(connection, number)
-    return gates[min(gates)] if gates else None
-
-
 def gates_of(connection: Connection, number: int) -> dict[int, Gate]:
     """The gate of each task of sampling that has one, by number of the task."""
     query = (

@@ -146,13 +146,7 @@ class StackedTrainer:
             return _diverged(standing, self._model.members, least)
         networks = rounds.networks(members, standing)
         if not is_warm or networks.n_layers - 1 not in self._settings.frozen_layers:
-            settle_energies(
-                networks,
-                training_set,
-                torch.from_numpy(~held_out[members]),
-                frame_weights(training_set, self._settings.frame_force_scale_eV_per_A),
-                self._settings.robust_energy_eV_per_atom,
-            )
+            self._settle(networks, training_set, held_out[members])
         errors = EpochLoop(
             self._settings, training_set, networks, held_out[members]
         ).evaluate()
@@ -164,6 +158,21 @@ class StackedTrainer:
             _members(standing, held_out, seed, errors),
             standing.history,
             HeldOutErrors(data.label_id, errors.energy, errors.force),
+        )
+
+    def _settle(
+        self,
+        networks: StackedNetworks,
+        training_set: TrainingSet,
+        held_out: Bool[np.ndarray, "members structures"],
+    ) -> None:
+        """Put the energies of members where those labels have them that they may see."""
+        settle_energies(
+            networks,
+            training_set,
+            torch.from_numpy(~held_out),
+            frame_weights(training_set, self._settings.frame_force_scale_eV_per_A),
+            self._settings.robust_energy_eV_per_atom,
         )
 
     def _prepared(

@@ -196,6 +196,9 @@ def test_few_labels_and_a_spread_that_does_not_rank_are_told(running):
     sample = running.calibration[-1]
     few = replace(sample, n_labels=2)
     assert wording.calibration_title(few).endswith("calibrated? 2 labels: too few to tell")
+    off = replace(few, factor=3.0)
+    told = [one.text for one in bullets(replace(running, calibration=(off,)))]
+    assert not [text for text in told if "is not calibrated" in text]
     blind = replace(sample, force_spread=sample.force_spread[::-1].copy())
     assert wording.calibration_title(blind).endswith(
         "large errors are not where it is large"
